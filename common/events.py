@@ -1,0 +1,62 @@
+"""Which numbered events does the hub log, and what should an operator do about each?
+
+One enum, one line each. A line carries a correlation id and technical facts (sizes, codes, counts); never a name, a
+text or a patient identifier: those stay in the journal. `docs/events.md` is printed from this enum, and a test fails
+when it is stale.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from enum import Enum
+
+import structlog
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`level` is a logging level name, `remedy` what an operator does (empty: nothing)."""
+
+    text: str
+    level: str = "info"
+    remedy: str = ""
+
+
+class Events(Enum):
+    """ROOM_NNN; numbers are never reused."""
+
+    HUB_001 = Event("listening")
+    HUB_002 = Event("stopping")
+    HUB_003 = Event("a door failed on one message; the message is journaled", "error", "hub journal show ID; report it")
+    HUB_004 = Event("unexpected error answered with 500", "error", "search the log by correlation id; report it")
+    HUB_005 = Event("worker process ended and was started again", "warning", "look for the cause above this line")
+    MSS_010 = Event("mail accepted into a conversation")
+    MSS_011 = Event("mail refused", "warning", "hub journal list --state refused")
+    MSS_012 = Event("mail was accepted before; same answer, nothing changed")
+    MSS_013 = Event("automatic reply or report kept, not posted")
+    MSS_014 = Event("mail handed to the operator")
+    MSS_015 = Event("mail refused for now; will be tried again", "warning", "check the operator's service")
+    MSS_016 = Event("mail parked after the last try", "error", "hub outbox list; correct the address or resend")
+    HOS_010 = Event("hospital message accepted")
+    HOS_011 = Event("hospital message refused", "warning", "hub journal list --state refused")
+    HOS_012 = Event("hospital message was accepted before; same acknowledgement, nothing changed")
+    HOS_013 = Event("deviation tolerated in a hospital message", "info", "tell the sender's interface engineer")
+    HOS_014 = Event("broken or oversized MLLP frame", "warning", "check the sender's framing")
+
+
+def emit(event: Events, *, correlation: str = "", **facts: object) -> None:
+    """Write one log line: `event` number and text, the correlation id, and facts without health data."""
+    level = logging.getLevelNamesMapping()[event.value.level.upper()]
+    _LOG.log(level, event.value.text, number=event.name, correlation=correlation or None, **facts)
+
+
+def configure(*, json: bool) -> None:
+    """Send events to standard error, as JSON lines or for a terminal. Called once by the process that serves."""
+    stamp = structlog.processors.TimeStamper("iso")
+    shared: list[structlog.types.Processor] = [structlog.processors.add_log_level, stamp]
+    last: structlog.types.Processor = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer()
+    structlog.configure(processors=[*shared, last], cache_logger_on_first_use=True)
+
+
+_LOG = structlog.get_logger("hub")
