@@ -1,0 +1,92 @@
+"""May this caller see or do that?
+
+The one guarded door. A caller is a set of memberships, each a 64-bit key; a stored resource carries the keys of its
+readers. The store joins the two in its queries, so that reads, searches, history, includes and counts obey the same
+predicate; nobody filters a finished page.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+
+from common import errors
+
+# Directory, terminology and metadata: readable by everyone who is signed in, patients' data is not among them.
+OPEN_TYPES = frozenset(
+    "Practitioner PractitionerRole Organization HealthcareService Location Endpoint CodeSystem ValueSet ConceptMap "
+    "NamingSystem StructureDefinition SearchParameter OperationDefinition CapabilityStatement ImplementationGuide "
+    "CompartmentDefinition Questionnaire PlanDefinition ActivityDefinition Library Measure".split()
+)
+
+_SCOPE = re.compile(r"^(patient|user|system)/([A-Z][A-Za-z]+|\*)\.(\*|c?r?u?d?s?|read|write)$")
+_V1 = {"read": "rs", "write": "cud", "*": "cruds"}
+
+
+@lru_cache(maxsize=65536)
+def key(reader: str) -> int:
+    """The membership key of a reader: a reference such as `PractitionerRole/x`, or `everyone`."""
+    return int.from_bytes(blake2b(reader.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+EVERYONE = key("everyone")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `memberships` None sees everything (the hub's own flows, `hub token --system`).
+
+    `actor` is the person or structure acting (`PractitionerRole/x`), None for software on its own; `client` the
+    software; `scopes` SMART v2 scopes, empty means all that the memberships allow.
+    """
+
+    actor: str | None
+    client: str | None = None
+    memberships: tuple[int, ...] | None = (EVERYONE,)
+    scopes: tuple[str, ...] = ()
+    name: str = ""
+
+
+SYSTEM = Caller(actor=None, client="hub", memberships=None, name="Spico Hub")
+
+
+def person(actor: str, *also: str, client: str | None = None, scopes: tuple[str, ...] = (), name: str = "") -> Caller:
+    """A signed-in person: `actor` is the hat worn (PractitionerRole), `also` what else identifies them."""
+    keys = tuple(key(one) for one in (actor, *also)) + (EVERYONE,)
+    return Caller(actor, client, keys, scopes, name)
+
+
+def may(caller: Caller, action: str, type: str) -> None:
+    """Refuse what the caller may not even ask: `action` is one letter of `cruds`.
+
+    Raises Forbidden when no scope covers it, or when software without an acting person asks for patient data
+    (LGC-14).
+    """
+    if caller.memberships is None and not caller.scopes:
+        return
+    if caller.actor is None and caller.memberships is not None and type not in OPEN_TYPES:
+        raise errors.Forbidden(
+            f"{type} : un logiciel seul ne lit ni n'écrit de données de patient ; agissez au nom d'une personne"
+        )
+    if caller.scopes and not any(_covers(scope, action, type) for scope in caller.scopes):
+        raise errors.Forbidden(f"{type} : aucun droit accordé (scope) ne couvre cette action")
+
+
+def readers_of(type: str, caller: Caller, readers: frozenset[str]) -> frozenset[int]:
+    """The membership keys stored with a new version: its named readers, its author, everyone for open types."""
+    keys = {key(one) for one in readers}
+    if caller.actor:
+        keys.add(key(caller.actor))
+    if type in OPEN_TYPES:
+        keys.add(EVERYONE)
+    return frozenset(keys)
+
+
+def _covers(scope: str, action: str, type: str) -> bool:
+    found = _SCOPE.match(scope)
+    if not found:
+        return False
+    letters = _V1.get(found[3], found[3])
+    return found[2] in ("*", type) and action in letters

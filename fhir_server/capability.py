@@ -1,0 +1,127 @@
+"""What does this server say that it can do?
+
+R4 capabilitystatement.html. Generated from what is registered (routes, search tables, operations), written down once;
+only the address differs from one request to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from common import clock
+from fhir_server import media
+from fhir_server.changes import Resource
+from fhir_server.exchange import Answer, Request, Server
+from fhir_server.r4 import load, xml
+
+if TYPE_CHECKING:
+    from fhir_server.operations import Operation
+    from fhir_server.r4.search_params import Param
+
+# Stands for the address of the server until a request says what it is.
+_BASE = "https://base.invalid/fhir"
+
+
+class Statement:
+    """The CapabilityStatement of one server, as bytes."""
+
+    def __init__(self, resource: Resource, definitions: load.Definitions) -> None:
+        self._json = media.encode(resource)
+        self._resource = resource
+        self._definitions = definitions
+        self._xml = b""
+
+    def body(self, base: str, format: media.Format) -> bytes:
+        """The statement of the server at `base`."""
+        if format.kind == "json":
+            return self._json.replace(_BASE.encode(), base.encode())
+        self._xml = self._xml or xml.write(self._resource, self._definitions)
+        return self._xml.replace(_BASE.encode(), base.encode())
+
+
+async def metadata(server: Server, request: Request) -> Answer:
+    """`GET [base]/metadata`, the one interaction without a token."""
+    format = media.negotiate(request.headers.get(b"accept", b""), request.asked_format)
+    body = server.capability.body(request.base, format)
+    return Answer(200, body) if format.kind == "json" else Answer(200, body, media=format.content_type)
+
+
+def statement(
+    definitions: load.Definitions,
+    operations: Sequence[Operation],
+    *,
+    of_type: Sequence[str],
+    of_system: Sequence[str],
+    security: Resource | None,
+    since: datetime,
+) -> Statement:
+    """The statement for these definitions, operations and interactions; `since` is when the server started."""
+    rest: Resource = {"mode": "server", "documentation": _DOCUMENTATION}
+    if security:
+        rest["security"] = security
+    rest["resource"] = [_type(definitions, one, operations, of_type) for one in definitions.types]
+    rest["interaction"] = [{"code": code} for code in of_system]
+    if listed := _operations(one for one in operations if one.level == "system"):
+        rest["operation"] = listed
+    resource: Resource = {
+        "resourceType": "CapabilityStatement",
+        "url": f"{_BASE}/metadata",
+        "name": "SpicoHub",
+        "title": "Spico Hub, API FHIR",
+        "status": "active",
+        "date": clock.instant(since),
+        "publisher": "Spico Hub",
+        "kind": "instance",
+        "software": {"name": "Spico Hub"},
+        "implementation": {"description": "Dossier partagé FHIR R4", "url": _BASE},
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "rest": [rest],
+    }
+    return Statement(resource, definitions)
+
+
+def _type(
+    definitions: load.Definitions, type: str, operations: Sequence[Operation], of_type: Sequence[str]
+) -> Resource:
+    searchable = definitions.search.searchable(type)
+    described: Resource = {
+        "type": type,
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{type}",
+        "interaction": [{"code": code} for code in of_type],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": False,
+        "conditionalDelete": "not-supported",
+        "referencePolicy": ["literal", "logical"],
+    }
+    if includes := [f"{type}:{one.code}" for one in searchable if one.kind == "reference"]:
+        described["searchInclude"] = includes
+    if listed := [_parameter(one) for one in searchable]:
+        described["searchParam"] = listed
+    own = (one for one in operations if one.level != "system" and one.type in (None, type))
+    if listed := _operations(own):
+        described["operation"] = listed
+    return described
+
+
+def _parameter(one: Param) -> Resource:
+    return {"name": one.code, "definition": one.url, "type": one.kind}
+
+
+def _operations(found: Iterable[Operation]) -> list[Resource]:
+    """Each name once: an operation of several levels is one entry. Without its definition it cannot be listed."""
+    named = {one.name: one.definition for one in found if one.definition}
+    return [{"name": name, "definition": definition} for name, definition in named.items()]
+
+
+_DOCUMENTATION = (
+    "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : UTC. "
+    "Suppression d'une ressource absente : 204. Contenu lisible mais invalide : 422. Créations et modifications "
+    "renvoient la ressource, sauf Prefer: return=minimal ; dans un Bundle, seulement si elle est demandée."
+)

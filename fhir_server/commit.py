@@ -1,0 +1,310 @@
+"""How do the changes of one commit become the rows to write?
+
+Pure: everything that had to be read comes in as rows, nothing is written here. Changes on one resource are folded into
+one draft, so that a commit makes at most one version of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+from common import clock, errors
+from fhir_server import access, bodies, ids
+from fhir_server.access import Caller
+from fhir_server.changes import (
+    Change,
+    Claim,
+    Create,
+    Delete,
+    Enqueue,
+    Finish,
+    Resource,
+    Settle,
+    Share,
+    Stored,
+    Update,
+)
+from fhir_server.conditions import Rows
+from fhir_server.rows import Moved, OutboxRow, Put, Row, Settled, Shared, Write
+from fhir_server.tables import NO_DATE
+
+Ref = tuple[str, str]
+# Bodies that passed validation, by identity: a second try of the same commit does not check them again.
+Valid = dict[int, Resource]
+_NO_ROWS = Rows((), (), (), (), None, None)
+_MILLISECOND = 1000
+
+
+class Indexer(Protocol):
+    """`index.Indexer`."""
+
+    def rows(self, resource: Resource) -> Rows:
+        """Its index rows."""
+
+    def patient(self, resource: Resource) -> str | None:
+        """The id of the patient in whose compartment it is."""
+
+
+class Validator(Protocol):
+    """`r4.validate.Validator`."""
+
+    def check(self, resource: Resource) -> list[errors.Issue]:
+        """Every problem, none when it is valid."""
+
+
+class Rejected(errors.Invalid):
+    """Bodies that break rules: `issues` of all of them, `by_ref` ("Type/id") tells whose."""
+
+    def __init__(self, by_ref: dict[str, tuple[errors.Issue, ...]]) -> None:
+        issues = tuple(issue for some in by_ref.values() for issue in some)
+        super().__init__("ressource non valide", issues=issues)
+        self.by_ref = by_ref
+
+
+@dataclass(slots=True)
+class Draft:
+    """What is to become of one resource. `version` is the one to replace; `exact`: the caller named it."""
+
+    type: str
+    id: str
+    kind: Literal["create", "update", "delete", "share"]
+    body: Resource | None = None
+    version: int | None = None
+    exact: bool = False
+    own: bool = False
+    readers: frozenset[str] = frozenset()
+
+    @property
+    def ref(self) -> str:
+        """`Type/id`."""
+        return f"{self.type}/{self.id}"
+
+
+@dataclass(slots=True)
+class Plan:
+    """The folded changes of a commit."""
+
+    drafts: dict[Ref, Draft] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
+    work: list[Enqueue] = field(default_factory=list)
+    finished: list[Finish] = field(default_factory=list)
+    settled: list[Settle] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """The rows to write, and what the caller will get for each resource."""
+
+    write: Write
+    results: dict[Ref, Stored]
+    problems: dict[str, tuple[errors.Issue, ...]] = field(default_factory=dict)
+
+
+def fold(changes: Iterable[Change], own: Sequence[Change]) -> Plan:
+    """One draft for each resource. `own` are the caller's changes before any rule.
+
+    Raises Conflict when one id is created twice.
+    """
+    plan = Plan()
+    versions = {(one.type, one.id): one.version for one in own if isinstance(one, (Update, Delete))}
+    mine = {(one.type, one.id) for one in own if isinstance(one, (Create, Update, Delete, Share))}
+    for change in changes:
+        if isinstance(change, (Create, Update, Delete, Share)):
+            ref = (change.type, change.id)
+            draft = _merge(plan.drafts.get(ref), change)
+            draft.own = ref in mine
+            draft.exact = versions.get(ref) is not None
+            draft.version = versions[ref] if draft.exact else draft.version
+            plan.drafts[ref] = draft
+        elif isinstance(change, Claim):
+            known = plan.claims.setdefault(change.key, change)
+            if (known.type, known.id) != (change.type, change.id):
+                raise errors.Conflict("la même clé est demandée pour deux ressources")
+        elif isinstance(change, Enqueue):
+            plan.work.append(change)
+        elif isinstance(change, Finish):
+            plan.finished.append(change)
+        else:
+            plan.settled.append(change)
+    return plan
+
+
+def _merge(draft: Draft | None, change: Create | Update | Delete | Share) -> Draft:
+    if isinstance(change, Create):
+        new = Draft(change.type, change.id, "create", change.body, readers=change.readers)
+    elif isinstance(change, Update):
+        new = Draft(change.type, change.id, "update", change.body, change.version, readers=change.readers)
+    elif isinstance(change, Delete):
+        new = Draft(change.type, change.id, "delete", version=change.version)
+    else:
+        new = Draft(change.type, change.id, "share", readers=change.readers)
+    if draft is None:
+        return new
+    if draft.kind == new.kind == "create":
+        raise errors.Conflict(f"{new.ref} est créé deux fois")
+    if new.kind == "share":
+        return replace(draft, readers=draft.readers | new.readers)
+    kind = new.kind
+    if draft.kind == "create" and kind == "update":
+        kind = "create"  # nothing is there to update yet
+    elif draft.kind == "delete" and kind == "create":
+        kind = "update"
+    version = draft.version if draft.version is not None else new.version
+    return replace(new, kind=kind, version=version, readers=draft.readers | new.readers)
+
+
+class Preparer:
+    """Turns plans into rows: validates, indexes, numbers, encodes."""
+
+    def __init__(self, indexer: Indexer, validator: Validator, next_number: Callable[[], int], generation: int) -> None:
+        self._indexer = indexer
+        self._validator = validator
+        self._next = next_number
+        self._generation = generation
+
+    def prepare(self, plan: Plan, rows: dict[Ref, Row], caller: Caller, *, now: int, valid: Valid) -> Prepared:
+        """The rows of a plan at the moment `now` (microseconds), given the stored `rows` of what it changes.
+
+        Raises Rejected with every problem of every body, NotFound, Stale; Moved when a rule saw a version that has
+        passed.
+        """
+        done = Prepared(Write(actor=caller.actor or caller.client or ""), {})
+        for ref, draft in plan.drafts.items():
+            old = _checked(draft, rows.get(ref))
+            if draft.kind == "delete":
+                self._delete(draft, old, now, done)
+            elif draft.kind == "share":
+                _share(draft, old, done)
+            elif draft.kind == "create":
+                author = caller if draft.own else access.SYSTEM
+                readers = access.readers_of(draft.type, author, draft.readers)
+                self._put(draft, None, readers, _floor(now), done, valid)
+            else:
+                self._update(draft, old, now, done, valid)
+        if done.problems:
+            raise Rejected(done.problems)
+        self._rest(plan, now, done.write)
+        return done
+
+    def _update(self, draft: Draft, old: Row | None, now: int, done: Prepared, valid: Valid) -> None:
+        if old is None:
+            raise errors.NotFound(f"{draft.ref} n'existe pas")
+        unchanged = bodies.final(draft.type, draft.id, old.version, old.updated, draft.body or {})
+        if not old.deleted and bodies.same(old.body, unchanged):
+            _share(draft, old, done)
+            return
+        readers = old.readers | {access.key(one) for one in draft.readers}
+        self._put(draft, old, readers, max(_floor(now), old.updated + _MILLISECOND), done, valid)
+
+    def _put(
+        self, draft: Draft, old: Row | None, readers: frozenset[int], updated: int, done: Prepared, valid: Valid
+    ) -> None:
+        version = old.version + 1 if old else 1
+        body = draft.body or {}
+        resource = bodies.final(draft.type, draft.id, version, updated, body)
+        if valid.get(id(body)) is not body:
+            if problems := self._validator.check(resource):
+                done.problems[draft.ref] = tuple(problems)
+                return
+            valid[id(body)] = body
+        index = _clean(self._indexer.rows(resource))
+        row = Row(
+            part=ids.part_of(draft.type, draft.id, index.patient),
+            rid=old.rid if old else self._next(),
+            type=draft.type,
+            fid=draft.id,
+            version=version,
+            updated=updated,
+            deleted=False,
+            sort_date=NO_DATE if index.sort_date is None else index.sort_date,
+            method="PUT" if old else "POST",
+            generation=self._generation,
+            readers=readers,
+            eq=index.eq,
+            body=bodies.encode(resource),
+        )
+        before = _clean(self._indexer.rows(bodies.decode(old.body))) if old and not old.deleted else None
+        done.write.puts.append(Put(row, index, self._next(), old, before))
+        done.results[draft.type, draft.id] = row.stored()
+
+    def _delete(self, draft: Draft, old: Row | None, now: int, done: Prepared) -> None:
+        if old is None or old.deleted:
+            # Never there, or not for this caller: the answer is the same.
+            gone = old.stored() if old else Stored(draft.type, draft.id, 0, 0, b"", "DELETE")
+            done.results[draft.type, draft.id] = gone
+            return
+        row = replace(
+            old,
+            version=old.version + 1,
+            updated=max(_floor(now), old.updated + _MILLISECOND),
+            deleted=True,
+            method="DELETE",
+            eq=(),
+            body=b"",
+        )
+        done.write.puts.append(Put(row, _NO_ROWS, self._next(), old, None))
+        done.results[draft.type, draft.id] = row.stored()
+
+    def _rest(self, plan: Plan, now: int, write: Write) -> None:
+        write.claims = list(plan.claims.values())
+        write.finished = plan.finished
+        write.settled = [settled(end, now) for end in plan.settled]
+        for work in plan.work:
+            # By its id alone: whoever enqueues, all work about one resource is in one lane and keeps its order.
+            part = ids.guess_part(work.type, work.id)
+            due = clock.micros(work.due) if work.due else now
+            write.outbox.append(OutboxRow(part, ids.lane(part), self._next(), work.consumer, work.type, work.id, due))
+
+
+def _clean(rows: Rows) -> Rows:
+    """Without NUL, which JSON can write and PostgreSQL's texts cannot hold."""
+    if not any("\0" in raw for _, _, raw in rows.strings):
+        return rows
+    strings = tuple((param, folded.replace("\0", ""), raw.replace("\0", "")) for param, folded, raw in rows.strings)
+    return replace(rows, strings=strings)
+
+
+def _floor(now: int) -> int:
+    """lastUpdated has milliseconds."""
+    return now - now % _MILLISECOND
+
+
+def _checked(draft: Draft, old: Row | None) -> Row | None:
+    """The row that the draft replaces, if it is still the version it was meant for."""
+    if draft.version is None or draft.kind == "create" or old is None:
+        return old
+    if old.version == draft.version:
+        return old
+    if draft.exact:
+        raise errors.Stale(f"{draft.ref} est à la version {old.version} ; relisez-la avant de modifier")
+    raise Moved(draft.ref)
+
+
+def _share(draft: Draft, old: Row | None, done: Prepared) -> None:
+    if old is None:
+        raise errors.NotFound(f"{draft.ref} n'existe pas")
+    readers = old.readers | {access.key(one) for one in draft.readers}
+    if readers != old.readers:
+        done.write.shared.append(Shared(old, readers))
+    done.results[draft.type, draft.id] = old.stored()
+
+
+def settled(end: Settle, now: int) -> Settled:
+    """The row of a journal entry's end. Raises NotFound when the entry is not one of ours."""
+    part, seq = entry_numbers(end.entry)
+    return Settled(part, seq, end.state, end.answer, end.cause, now)
+
+
+def entry_id(part: int, seq: int) -> str:
+    """The id of a journal entry."""
+    return f"{ids.encode(seq)}-{ids.encode(part)}"
+
+
+def entry_numbers(entry: str) -> tuple[int, int]:
+    """Its part and number. Raises NotFound when it is not one of ours."""
+    if not ids.is_made_here(entry) or "-" not in entry:
+        raise errors.NotFound("entrée de journal inconnue")
+    seq, _, part = entry.partition("-")
+    return ids.decode_number(part), ids.decode_number(seq)

@@ -1,0 +1,238 @@
+"""What do both engines share when they turn a Query into SQL?
+
+The order of a search, its paging by key, and the tests on ranges (search.html#date). SQL is put together from fixed
+pieces only; every value travels as an argument.
+
+Paging. A page ends with a cursor: the last row's sort values and its rid. The next page starts strictly after it, so
+rows written meanwhile shift nothing and rows with equal values are told apart by rid. Rows without a value come last,
+in both directions. A walk along an index first gives the rows that have a value (stage 0), then those that have none
+(stage 1). The cursor knows nothing of walks: the next page may be found another way.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common import errors
+from fhir_server import index
+from fhir_server.changes import Stored
+from fhir_server.conditions import Prefix, Query, Sort, Text
+from fhir_server.rows import Page
+from fhir_server.tables import NO_DATE
+
+NEWEST_FIRST = (Sort("sort_date", descending=True),)
+_LAST_CHARACTER = "\U0010ffff"
+_INT64 = 2**63
+
+
+class Statement:
+    """SQL under construction: `mark` is `?` or `$`, both engines take numbered arguments."""
+
+    def __init__(self, mark: str) -> None:
+        self.args: list[object] = []
+        self._mark = mark
+
+    def arg(self, value: object) -> str:
+        """The placeholder that stands for `value`."""
+        self.args.append(value)
+        return f"{self._mark}{len(self.args)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One column of the order. `nullable` rows without the value come last."""
+
+    expression: str
+    descending: bool
+    nullable: bool = False
+
+    def order(self, alias: str | None = None) -> str:
+        """Its part of ORDER BY. NULLS LAST only where it matters: elsewhere it would hide an index."""
+        down, last = " DESC" if self.descending else "", " NULLS LAST" if self.nullable else ""
+        return f"{alias or self.expression}{down}{last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where the page before ended."""
+
+    values: tuple[int | str | None, ...]
+    rid: int
+
+    def encode(self) -> str:
+        """URL-safe text without padding; opaque to clients."""
+        plain = json.dumps([self.values, self.rid], ensure_ascii=False, separators=(",", ":"))
+        return urlsafe_b64encode(plain.encode()).decode().rstrip("=")
+
+    def within(self, stage: int) -> Cursor:
+        """As the statement of a stage sees it: the second one does not order by the first sort."""
+        return Cursor(self.values[1:], self.rid) if stage else self
+
+
+def cursor(query: Query) -> Cursor | None:
+    """The cursor of a query, None for a first page. Raises Unreadable when it is not one that we gave."""
+    if query.after is None:
+        return None
+    try:
+        plain = urlsafe_b64decode(query.after.encode("ascii") + b"=" * (-len(query.after) % 4))
+        values, rid = json.loads(plain)
+        found = Cursor(tuple(values), rid)
+    except (ValueError, TypeError, UnicodeError, binascii.Error, RecursionError) as problem:
+        raise _not_ours() from problem
+    sorts = order(query)
+    fits = len(found.values) == len(sorts) and all(map(_fits, sorts, found.values))
+    if not _is_number(rid) or not fits:
+        raise _not_ours()
+    return found
+
+
+def order(query: Query) -> tuple[Sort, ...]:
+    """The sort keys in force: newest first when the client asked for none."""
+    return query.sort or NEWEST_FIRST
+
+
+def page(query: Query, rows: Sequence[tuple[Any, ...]], total: int | None) -> Page:
+    """A page from at most `count` + 1 rows: type, id, version, updated, body, method, the sort values, rid."""
+    found = [Stored(*row[:6]) for row in rows[: query.count]]
+    if len(rows) <= query.count or not query.count:
+        return Page(found, None, total)
+    *values, rid = rows[query.count - 1][6:]
+    return Page(found, Cursor(tuple(values), rid).encode(), total)
+
+
+def best_value(sort: Sort) -> tuple[str, str]:
+    """The columns of a range table by which a resource's best value for a sort is told: the value, then the tie."""
+    if sort.by == "str":
+        return "folded", "n"
+    return ("hi", "lo") if sort.descending else ("lo", "hi")
+
+
+def _fits(sort: Sort, value: object) -> bool:
+    if sort.by in ("id", "str"):
+        return (isinstance(value, str) and "\0" not in value) or (value is None and sort.by == "str")
+    return _is_number(value) or (value is None and sort.by in ("dat", "sort_date"))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64
+
+
+def _not_ours() -> errors.Unreadable:
+    return errors.Unreadable("lien de page suivante illisible ; reprenez la recherche à la première page", at="_after")
+
+
+def after(keys: Sequence[Key], rid: Key, at: Cursor, statement: Statement) -> str:
+    """The predicate of the rows that come after the cursor in the order `keys`, then `rid`.
+
+    One key without gaps that runs with the rid is a row comparison, which an index on both answers as a range.
+    """
+    values = [*at.values, at.rid]
+    if len(keys) == 1 and not keys[0].nullable and keys[0].descending == rid.descending:
+        less = "<" if rid.descending else ">"
+        marks = ", ".join(map(statement.arg, values))
+        return f"({keys[0].expression}, {rid.expression}) {less} ({marks})"
+    columns = [*keys, rid]
+    ways = []
+    for last in range(len(columns)):
+        same = [_same(key, value, statement) for key, value in zip(columns[:last], values[:last], strict=True)]
+        further = _further(columns[last], values[last], statement)
+        if further:
+            ways.append(" AND ".join([*same, further]))
+    found = "(" + " OR ".join(f"({way})" for way in ways) + ")"
+    if keys and not keys[0].nullable:  # a bound that an index on the first key can use
+        found += f" AND {keys[0].expression} {'<=' if keys[0].descending else '>='} {statement.arg(values[0])}"
+    return found
+
+
+def _same(key: Key, value: object, statement: Statement) -> str:
+    return f"{key.expression} IS NULL" if value is None else f"{key.expression} = {statement.arg(value)}"
+
+
+def _further(key: Key, value: object, statement: Statement) -> str:
+    if value is None:
+        return ""  # nothing comes after the rows without a value
+    beyond = f"{key.expression} {'<' if key.descending else '>'} {statement.arg(value)}"
+    return f"({beyond} OR {key.expression} IS NULL)" if key.nullable else beyond
+
+
+def moments(tests: tuple[tuple[Prefix, int, int], ...], lo: str, hi: str, statement: Statement) -> str:
+    """Does the stored range (`lo`, `hi`, both ends included) meet one of the tests?"""
+    return "(" + " OR ".join(_moment(test, lo, hi, statement) for test in tests) + ")"
+
+
+def _moment(test: tuple[Prefix, int, int], lo: str, hi: str, statement: Statement) -> str:
+    prefix, start, end = test
+    if prefix in ("gt", "sa"):
+        return f"{hi if prefix == 'gt' else lo} > {statement.arg(end)}"
+    if prefix in ("lt", "eb"):
+        return f"{lo if prefix == 'lt' else hi} < {statement.arg(start)}"
+    low, high = statement.arg(start), statement.arg(end)
+    if prefix == "ap":
+        return f"({lo} <= {high} AND {hi} >= {low})"
+    inside = f"({lo} >= {low} AND {hi} <= {high})"
+    if prefix == "ne":
+        return f"NOT {inside}"
+    # What follows from the test anyway, said aloud, lets an index on one end answer.
+    if prefix == "eq":
+        return f"({inside} AND {lo} <= {high} AND {hi} >= {low})"
+    if prefix == "ge":
+        return f"({hi} >= {low} AND ({hi} > {high} OR {inside}))"
+    return f"({lo} <= {high} AND ({lo} < {low} OR {inside}))"
+
+
+def texts(condition: Text, statement: Statement, contains: str, table: str = "s", unused: str = "") -> str:
+    """Does a row of the string `table` meet the condition?
+
+    `contains` is the engine's predicate; `unused` goes before a column whose index is not wanted.
+    """
+    folded = f"{unused}{table}.folded"
+    found = []
+    for value in condition.values:
+        if "\0" in value:  # no stored text has it
+            found.append("1 = 0")
+        elif condition.mode == "contains":
+            found.append(contains.format(text=f"{table}.folded", part=statement.arg(value)))
+        elif condition.mode == "starts":
+            start = value[: index.LONGEST]
+            low, high = statement.arg(start), statement.arg(start + _LAST_CHARACTER)
+            found.append(f"({folded} >= {low} AND {folded} < {high})")
+        else:
+            same, raw = index.fold(value)[: index.LONGEST], value[: index.LONGEST]
+            found.append(f"({folded} = {statement.arg(same)} AND {table}.raw = {statement.arg(raw)})")
+    return "(" + " OR ".join(found or ["1 = 0"]) + ")"
+
+
+def stages(query: Query, at: Cursor | None, *, walks: bool) -> range:
+    """The statements of a page: two where a walk finds rows with a value for the first sort apart from those without."""
+    if not query.count:
+        return range(0)
+    first = order(query)[0]
+    in_two = walks and (first.by in ("dat", "str") or (first.by == "sort_date" and not first.descending))
+    begun = 1 if in_two and at and at.values[0] is None else 0
+    return range(begun, 2 if in_two else 1)
+
+
+def row_keys(sorts: Sequence[Sort], join: str, statement: Statement) -> list[Key]:
+    """Sort keys as expressions on the row `r`; `join` ties a range table `x` to it."""
+    return [_row_key(sort, join, statement) for sort in sorts]
+
+
+def _row_key(sort: Sort, join: str, statement: Statement) -> Key:
+    if sort.by == "updated":
+        return Key("r.updated", sort.descending)
+    if sort.by == "id":
+        return Key("r.fid", sort.descending)
+    if sort.by == "sort_date":
+        # Descending, NO_DATE is last by itself and the index serves; ascending it has to be told.
+        if sort.descending:
+            return Key("r.sort_date", True)
+        return Key(f"(NULLIF(r.sort_date, {NO_DATE}))", False, nullable=True)
+    lead, _tie = best_value(sort)
+    best = f"{'MAX' if sort.descending else 'MIN'}(x.{lead})"
+    param = statement.arg(sort.param)
+    return Key(f"(SELECT {best} FROM {sort.by} x WHERE {join} AND x.param = {param})", sort.descending, nullable=True)

@@ -1,0 +1,113 @@
+"""Which table drives a search on SQLite?
+
+SQLite keeps the join order it is given (CROSS JOIN) and has no statistics of ours, so the choice is made here, by
+counting up to a bound: few rows are collected, many are walked (`select.py`). Long walks are the caller's concern
+(`sqlite.py` moves them to a thread).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from fhir_server.conditions import Condition, Ids, Keys, Moment, Query, Text, Updated
+from fhir_server.engines import searching, select
+from fhir_server.engines.searching import Statement
+from fhir_server.engines.select import Dialect, Driver, Select
+from fhir_server.rows import Memberships, Page
+
+_FEW = 400  # rows that are quicker to collect and sort than to walk
+_MANY_KEYS = 32  # beyond, one walk for each key costs more than collecting them all
+
+
+def packed(keys: Sequence[int]) -> bytes:
+    """Keys as the BLOB that a row keeps."""
+    return struct.pack(f"<{len(keys)}q", *keys)
+
+
+def unpacked(blob: bytes) -> tuple[int, ...]:
+    """The inverse of `packed`."""
+    return struct.unpack(f"<{len(blob) // 8}q", blob)
+
+
+def visible(memberships: Sequence[int], statement: Statement) -> str:
+    """One of the memberships is among the readers of `r`, on a key's boundary."""
+    marks = [f"instr(r.readers, {statement.arg(packed((one,)))}) % 8 = 1" for one in memberships]
+    return f"({' OR '.join(marks or ['1 = 0'])})"
+
+
+def _has_key(condition: Keys, statement: Statement) -> str:
+    marks = ", ".join(map(statement.arg, condition.any_of))
+    same = "k.sort_date = r.sort_date AND k.rid = r.rid"
+    return f"{'NOT ' if condition.negated else ''}EXISTS (SELECT 1 FROM hot k WHERE k.hash IN ({marks}) AND {same})"
+
+
+DIALECT = Dialect(
+    mark="?",
+    row=("rid",),
+    join="CROSS JOIN",
+    hint=" INDEXED BY {}",
+    unused="+",
+    exists="EXISTS (SELECT 1 FROM {})",
+    missing="NOT EXISTS (SELECT 1 FROM {})",
+    contains="instr({text}, {part}) > 0",
+    needle="instr(r.body, {}) > 0",
+    readers=visible,
+    keys=_has_key,
+)
+
+
+def search(connection: sqlite3.Connection, query: Query, memberships: Memberships) -> Page:
+    """One page of a query as these memberships see it. Raises Unreadable for a foreign cursor."""
+    at = searching.cursor(query)
+    driver = _choose(connection, query)
+    rows: list[tuple[Any, ...]] = []
+    for turn, stage in enumerate(searching.stages(query, at, walks=driver.walks)):
+        page = Select(DIALECT, query, memberships, driver, stage=stage)
+        sql = page.page(None if turn else at, query.count + 1 - len(rows))
+        found = connection.execute(sql, page.statement.args).fetchall()
+        rows += [(*row[:6], None, *row[6:]) for row in found] if stage else found
+        if len(rows) > query.count:
+            break
+    total = None
+    if query.count and query.after is None and len(rows) <= query.count:
+        total = len(rows)  # the only page: free
+    elif query.total or not query.count:
+        count = Select(DIALECT, query, memberships, Driver(False, driver.condition))
+        total = int(connection.execute(count.total(), count.statement.args).fetchone()[0])
+    return searching.page(query, rows, total)
+
+
+def _choose(connection: sqlite3.Connection, query: Query) -> Driver:
+    first = searching.order(query)[0].by
+    able = [one for one in query.where if _can_drive(one)]
+    if len(able) == 1 and first == "sort_date" and isinstance(able[0], Keys):
+        return _over_keys(able[0])
+    sizes = [_at_most_few(connection, one, query.type) for one in able]
+    best = able[sizes.index(min(sizes))] if able else None
+    if best is not None and min(sizes) < _FEW:
+        return _over_keys(best) if first == "sort_date" and isinstance(best, Keys) else Driver(False, best)
+    if first == "sort_date":
+        keys = next((one for one in able if isinstance(one, Keys)), None)
+        return _over_keys(keys) if keys else Driver(True)
+    return Driver(first != "id", best)
+
+
+def _over_keys(condition: Keys) -> Driver:
+    return Driver(len(condition.any_of) <= _MANY_KEYS, condition)
+
+
+def _can_drive(condition: Condition) -> bool:
+    if isinstance(condition, Keys):
+        return not condition.negated
+    if isinstance(condition, Text):
+        return condition.mode != "contains"
+    return isinstance(condition, (Moment, Ids, Updated))
+
+
+def _at_most_few(connection: sqlite3.Connection, condition: Condition, type: str) -> int:
+    statement = Statement(DIALECT.mark)
+    rows = select.found_by(condition, DIALECT, type, statement)
+    return int(connection.execute(f"SELECT COUNT(*) FROM ({rows} LIMIT {_FEW})", statement.args).fetchone()[0])

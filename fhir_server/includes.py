@@ -1,0 +1,109 @@
+"""Which other resources does a page of matches bring along?
+
+R4 search.html#include. Order: what refers to the matches, what the matches refer to, then the same again for `:iterate`
+until nothing new comes. Every look-up is made with the caller's rights; a resource comes once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from common import errors
+from fhir_server import access, query
+from fhir_server.changes import Stored
+from fhir_server.exchange import Server
+
+MOST_INCLUDED = 1000
+MOST_ROUNDS = 5
+
+# Only references are looked at: exact decimals would cost for nothing.
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(slots=True)
+class Included:
+    """The resources found, in order, and what has to be said about limits that were met."""
+
+    rows: list[Stored] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+async def follow(server: Server, caller: access.Caller, asked: query.Parsed, matches: list[Stored]) -> Included:
+    """What `_include` and `_revinclude` of `asked` add to `matches`."""
+    found = Included()
+    seen = {row.ref for row in matches}
+    fresh = await _round(server, caller, (asked.revincludes, asked.includes), matches, seen=seen)
+    again = tuple(tuple(one for one in some if one.iterate) for some in (asked.revincludes, asked.includes))
+    rounds = 1
+    while fresh:
+        found.rows += fresh
+        if len(found.rows) > MOST_INCLUDED:
+            found.rows = found.rows[:MOST_INCLUDED]
+            found.remarks.append(f"Inclusions limitées à {MOST_INCLUDED} ressources : réduisez _count")
+            return found
+        if not any(again):
+            return found
+        if rounds == MOST_ROUNDS:
+            found.remarks.append(f"Inclusions répétées limitées à {MOST_ROUNDS} tours")
+            return found
+        fresh = await _round(server, caller, again, fresh, seen=seen)
+        rounds += 1
+    return found
+
+
+async def _round(
+    server: Server,
+    caller: access.Caller,
+    wanted: tuple[tuple[query.Include, ...], ...],
+    rows: list[Stored],
+    *,
+    seen: set[str],
+) -> list[Stored]:
+    revincludes, includes = wanted
+    fresh: list[Stored] = []
+    for one in revincludes:
+        if _may(caller, one.type):
+            asked = query.referring(one, [row.ref for row in rows], count=MOST_INCLUDED + 1)
+            fresh += _new((await server.store.search(asked, caller=caller)).rows, seen)
+    if includes:
+        targets = [ref for ref in _targets(server, includes, rows) if ref not in seen]
+        allowed = [ref for ref in dict.fromkeys(targets) if _may(caller, ref.partition("/")[0])]
+        stored = await server.store.many(allowed[: MOST_INCLUDED + 1], caller=caller)
+        fresh += _new((stored[ref] for ref in allowed if ref in stored), seen)
+    return fresh
+
+
+def _targets(server: Server, includes: tuple[query.Include, ...], rows: list[Stored]) -> Iterable[str]:
+    """The references of the rows, page order first, that some include asks to follow."""
+    types = {one.type for one in includes}
+    for row in rows:
+        if row.type not in types:
+            continue
+        resource = _decode(row.body)
+        for one in includes:
+            if one.type == row.type:
+                for ref in server.indexer.references(resource, one.param):
+                    if one.target is None or ref.startswith(f"{one.target}/"):
+                        yield ref
+
+
+def _new(rows: Iterable[Stored], seen: set[str]) -> list[Stored]:
+    fresh = []
+    for row in rows:
+        if row.ref not in seen:
+            seen.add(row.ref)
+            fresh.append(row)
+    return fresh
+
+
+def _may(caller: access.Caller, type: str) -> bool:
+    """An include is less, not an error, where the caller has no right on the type."""
+    try:
+        access.may(caller, "s", type)
+        access.may(caller, "r", type)
+    except errors.Forbidden:
+        return False
+    return True

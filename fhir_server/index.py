@@ -1,0 +1,268 @@
+"""What does the store keep beside a resource so that it is found?
+
+Equality values become 64-bit keys: a search hashes what it looks for in the same way, so index and query share the
+forms below. Strings and dates are ranges and keep their value. FHIR R4 search, https://hl7.org/fhir/R4/search.html.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol
+
+from fhir_server import conditions, dates
+from fhir_server.r4 import extract, search_params
+from fhir_server.r4.search_leaves import Sink, relative
+from fhir_server.r4.search_params import Param, SearchTables
+
+Resource = dict[str, Any]
+
+GENERATION = 1  # raise it whenever rows() gives other rows for the same resource: stored rows must then be made again
+
+# Longest text kept for string search, in characters: a B-tree entry of PostgreSQL must stay below 2,700 bytes.
+LONGEST = 400
+
+_STORED: frozenset[search_params.Kind] = frozenset(("token", "reference", "string", "date", "uri"))
+
+
+class Definitions(Protocol):
+    """The part of load.Definitions that is needed here."""
+
+    @property
+    def search(self) -> SearchTables: ...
+
+
+# ---- keys ----------------------------------------------------------------------------------------------------------
+# One sign after the parameter's name tells the form; a NUL, which no valid value has, parts system and code.
+
+
+@lru_cache(maxsize=65536)
+def key(text: str) -> int:
+    """The 64-bit key of an equality form."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+NOTHING = key("")  # no resource has it: a search value that can never match
+
+
+def present_key(type: str, param: str) -> int:
+    """The resource has a value for this parameter (`:missing`)."""
+    return key(f"{type}.{param}!")
+
+
+def reference_key(type: str, param: str, reference: str) -> int:
+    """Refers to `Type/id`, or to a foreign address, a urn or a canonical."""
+    return key(f"{type}.{param}>{reference}")
+
+
+def id_key(type: str, param: str, id: str) -> int:
+    """Refers to that id, of whatever type; only for parameters that are not `few_targets`."""
+    return key(f"{type}.{param}#{id}")
+
+
+def token_key(type: str, param: str, system: str | None, code: str | None) -> int:
+    """`system` None: any, "": none. `code` None: any code of the system."""
+    return _token_key(f"{type}.{param}", system, code)
+
+
+def identifier_key(type: str, param: str, system: str | None, code: str | None) -> int:
+    """Refers by an identifier (`subject:identifier=…`); system and code as in `token_key`."""
+    return _token_key(f"{type}.{param}:identifier", system, code)
+
+
+def uri_key(type: str, param: str, uri: str) -> int:
+    """Has exactly this uri."""
+    return key(f"{type}.{param}={uri}")
+
+
+def _token_key(name: str, system: str | None, code: str | None) -> int:
+    if code is None:
+        return key(f"{name}@{system}")
+    if system is None:
+        return key(f"{name}*{code}")
+    return key(f"{name}={system}\0{code}")
+
+
+# ---- normal forms --------------------------------------------------------------------------------------------------
+
+
+_LIGATURES = {"œ": "oe", "æ": "ae"}  # letters of their own in Unicode, two letters on a French keyboard
+_ASCII_PUNCTUATION = {ord(one): " " for one in string.punctuation if unicodedata.category(one)[0] == "P"}
+
+
+@lru_cache(maxsize=16384)
+def fold(text: str) -> str:
+    """The form in which strings are compared: `  Lefèvre ` is `lefevre`, `Jean-Pierre` is `jean pierre`.
+
+    Lower case, without accents; punctuation counts as a space and spaces collapse, as the search page of R4 advises
+    for strings.
+    """
+    if text.isascii():
+        return " ".join(text.lower().translate(_ASCII_PUNCTUATION).split())
+    # Folding the case may give letters that decompose again.
+    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return " ".join("".join([_folded(one) for one in text]).split())
+
+
+def _folded(letter: str) -> str:
+    if letter in _LIGATURES:
+        return _LIGATURES[letter]
+    kind = unicodedata.category(letter)[0]
+    return "" if kind == "M" else " " if kind == "P" else letter
+
+
+_PHONE = re.compile(r"\+?[\d\s().\-/]+", re.ASCII)
+
+
+def contact(value: str) -> str:
+    """A phone number without punctuation and French prefix, a mail address in lower case."""
+    if "@" in value:
+        return value.lower()
+    if not _PHONE.fullmatch(value):
+        return value
+    number = "".join([one for one in value.replace("(0)", "") if one in "+0123456789"])
+    for abroad in ("+33", "0033"):
+        if number.startswith(abroad):
+            return "0" + number[len(abroad) :]
+    return number
+
+
+# ---- rows ----------------------------------------------------------------------------------------------------------
+
+
+class _Plan(NamedTuple):
+    """What rows() needs of a type: where to look for the patient, and the numbers of its clinical dates."""
+
+    patient_params: tuple[str, ...]
+    clinical: tuple[int, ...]
+
+
+class Indexer:
+    """Index rows for resources that have been validated.
+
+    `base` is our own public FHIR address: references to it count as relative ones.
+    """
+
+    def __init__(self, definitions: Definitions, *, base: str = "") -> None:
+        self._tables = definitions.search
+        self._base = base.rstrip("/")
+        self._extractor = extract.Extractor(self._tables, base=self._base, kinds=_STORED)
+        self._plans: dict[str, _Plan] = {}
+
+    def rows(self, resource: Resource) -> conditions.Rows:
+        """Everything that the store keeps to find this resource."""
+        found = self._extractor.values(resource)
+        plan = self._plan(resource["resourceType"])
+        eq, ordered = _keys(found)
+        strings = dict.fromkeys([(param.number, fold(raw)[:LONGEST], raw[:LONGEST]) for param, raw in found.strings])
+        spans = dict.fromkeys([(param.number, lo, hi) for param, lo, hi in found.dates])
+        return conditions.Rows(
+            eq=tuple(eq),
+            ordered=tuple(ordered),
+            strings=tuple(strings),
+            dates=tuple(spans),
+            sort_date=_clinical(spans, plan),
+            patient=self._patient(resource, found, plan),
+        )
+
+    def patient(self, resource: Resource) -> str | None:
+        """The id of the patient in whose compartment this resource is.
+
+        The first Patient of this server in `patient`, then `subject`, then the other parameters of the compartment; of
+        a Binary its securityContext. None for a Patient itself.
+        """
+        plan = self._plan(resource["resourceType"])
+        for code in plan.patient_params:
+            if (id := self._patient(resource, self._extractor.values(resource, only=code), plan)) is not None:
+                return id
+        return self._patient(resource, None, plan)
+
+    def references(self, resource: Resource, param: str) -> list[str]:
+        """The resources of this server that one reference parameter points to: `Type/id`, each once, in order."""
+        found = self._extractor.values(resource, only=param)
+        return extract.local(target for _, target, _ in found.references)
+
+    def _plan(self, type: str) -> _Plan:
+        plan = self._plans.get(type)
+        if plan is None:
+            clinical = (self._tables.param(type, code) for code in self._tables.sort_date(type))
+            patient = () if type == "Patient" else self._tables.patient_params(type)
+            plan = self._plans[type] = _Plan(patient, tuple(param.number for param in clinical if param))
+        return plan
+
+    def _patient(self, resource: Resource, found: Sink | None, plan: _Plan) -> str | None:
+        if resource["resourceType"] == "Binary":
+            return _patient_id(relative(resource.get("securityContext", {}).get("reference", ""), self._base))
+        for code in plan.patient_params if found else ():
+            for param, target, _ in found.references if found else ():
+                if param.code == code and (id := _patient_id(target)):
+                    return id
+        return None
+
+
+def _patient_id(target: str | None) -> str | None:
+    return target[8:] if target and target.startswith("Patient/") else None
+
+
+def _clinical(spans: Iterable[tuple[int, int, int]], plan: _Plan) -> int | None:
+    """The start of the first clinical date that has one, or its end when the start is open."""
+    for number in plan.clinical:
+        if mine := [(lo, hi) for param, lo, hi in spans if param == number]:
+            lo, hi = min(mine)
+            return lo if lo != dates.BEGINNING else hi
+    return None
+
+
+def _keys(found: Sink) -> tuple[dict[int, None], dict[int, None]]:
+    """All equality keys, and those of them for the ordered table; dicts serve as ordered sets."""
+    eq: dict[int, None] = {}
+    ordered: dict[int, None] = {}
+    for param, system, code, _ in found.tokens:
+        eq[key(f"{param.name}!")] = None
+        for one in _token_keys(param, system, code):
+            eq[one] = None
+            if param.ordered:
+                ordered[one] = None
+        if system and not param.plain:
+            eq[_token_key(param.name, system, None)] = None
+    for param, target, identifier in found.references:
+        eq[key(f"{param.name}!")] = None
+        if target is not None:
+            for one in _reference_keys(param, target):
+                eq[one] = ordered[one] = None
+        if identifier is not None:
+            eq.update(dict.fromkeys(_identifier_keys(param, *identifier)))
+    for param, uri in found.uris:
+        eq[key(f"{param.name}!")] = None
+        eq[key(f"{param.name}={uri}")] = None
+    return eq, ordered
+
+
+def _token_keys(param: Param, system: str | None, code: str | None) -> tuple[int, ...]:
+    if code is None:
+        return ()
+    if param.contact:
+        code = contact(code)
+    if param.plain:
+        return (_token_key(param.name, None, code),)
+    return _token_key(param.name, None, code), _token_key(param.name, system or "", code)
+
+
+def _reference_keys(param: Param, target: str) -> tuple[int, ...]:
+    typed = key(f"{param.name}>{target}")
+    if param.few_targets or not extract.is_local(target):
+        return (typed,)
+    return typed, key(f"{param.name}#{target.partition('/')[2]}")
+
+
+def _identifier_keys(param: Param, system: str | None, value: str | None) -> Iterator[int]:
+    name = f"{param.name}:identifier"
+    if value is not None:
+        yield _token_key(name, None, value)
+        yield _token_key(name, system or "", value)
+    if system:
+        yield _token_key(name, system, None)

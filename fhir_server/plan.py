@@ -1,0 +1,181 @@
+"""What must be true of a transaction before anything is looked up or written?
+
+R4 http.html#trules: verbs, URLs and contents are checked entry by entry, the same identity may not come twice, and
+every link is found that names another entry or a condition. All problems are reported together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from common import errors
+from fhir_server import access, bundle, conditional, exchange, links, write
+from fhir_server.bundle import Entry
+from fhir_server.exchange import Request, Server
+
+_RIGHTS = {"POST": "c", "PUT": "u", "DELETE": "d"}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A conditional reference and the place that first used it."""
+
+    criteria: conditional.Criteria
+    at: str
+
+
+@dataclass(slots=True)
+class Plan:
+    """A checked transaction.
+
+    `by_url` finds an entry by what links may call it. `links` are the places that name another entry or a condition,
+    with the entry they stand in. `creates` are the conditional creates by entry index, `conditions` the conditional
+    references by their text, `claims` what is claimed for each key of the creates.
+    """
+
+    entries: list[Entry]
+    by_url: dict[str, Entry] = field(default_factory=dict)
+    links: list[tuple[Entry, links.Link]] = field(default_factory=list)
+    creates: dict[int, conditional.Criteria] = field(default_factory=dict)
+    conditions: dict[str, Condition] = field(default_factory=dict)
+    claims: dict[str, str] = field(default_factory=dict)
+
+    def of(self, *methods: str) -> list[Entry]:
+        """The entries with one of these methods, in order."""
+        return [one for one in self.entries if one.method in methods]
+
+    def target(self, entry: Entry, link: str) -> Entry | None:
+        """The entry that a link inside `entry` names (bundle.html#references), None for the world outside."""
+        root = _root(entry)
+        return (self.by_url.get(root + link) if root else None) or self.by_url.get(link)
+
+
+def make(server: Server, request: Request, raw: Sequence[Any]) -> Plan:
+    """Check the whole bundle. Raises Unreadable with every problem found, or Forbidden."""
+    plan = Plan([])
+    issues: list[errors.Issue] = []
+    seen: set[str] = set()
+    for index, one in enumerate(raw):
+        try:
+            entry = bundle.entry(one, index, request.base)
+            _check(server, request, entry, plan)
+            _refuse_twice(entry, seen)
+            plan.entries.append(entry)
+        except errors.Forbidden as problem:
+            raise at_entry(problem, index) from None
+        except errors.HubError as problem:
+            issues += at_entry(problem, index).issues
+    if not issues:
+        plan.by_url = _names(plan.entries)
+        issues = _find_links(server, request, plan)
+    if issues:
+        raise errors.Unreadable(issues[0].text, at=issues[0].expression, issues=tuple(issues))
+    return plan
+
+
+def at_entry(problem: errors.HubError, index: int) -> errors.HubError:
+    """The same refusal, saying in which entry."""
+    problem.issues = tuple(replace(one, expression=inside(index, one.expression)) for one in problem.issues)
+    return problem
+
+
+def inside(index: int, expression: str) -> str:
+    """`Patient.name` of the resource in entry 3 is `Bundle.entry[3].resource.name` of the bundle."""
+    at = f"Bundle.entry[{index}]"
+    if expression.startswith("Bundle.entry["):
+        return expression
+    if not expression or expression.startswith("http."):
+        return at
+    _, dot, rest = expression.partition(".")
+    return f"{at}.resource{dot}{rest}"
+
+
+def _check(server: Server, request: Request, entry: Entry, plan: Plan) -> None:
+    type, url = entry.segments[0], f"{entry.at}.request.url"
+    if type not in server.types:
+        raise errors.Unreadable(f"request.url : type inconnu « {type[:60]} »", at=url)
+    if entry.method in ("GET", "HEAD"):
+        return
+    if entry.method not in _RIGHTS or len(entry.segments) != (1 if entry.method == "POST" else 2):
+        shown = f"{entry.method} {'/'.join(entry.segments)[:80]}"
+        raise exchange.unavailable(f"{shown} : pas disponible dans une transaction", at=url)
+    access.may(request.caller, _RIGHTS[entry.method], type)
+    if entry.method == "DELETE":
+        return
+    if entry.resource is None:
+        raise errors.Unreadable("resource est obligatoire pour POST et PUT", at=f"{entry.at}.resource")
+    write.content(server, entry.request(request, request.prefer), type)
+    if entry.method == "PUT":
+        write.refuse_other_id(entry.resource, type, entry.segments[1])
+    elif b"if-none-exist" in entry.headers:
+        text, at = entry.headers[b"if-none-exist"].decode(), f"{entry.at}.request.ifNoneExist"
+        wanted = conditional.criteria(server, type, text, base=request.base, at=at)
+        plan.creates[entry.index] = wanted
+        plan.claims[wanted.key] = wanted.key
+
+
+def _refuse_twice(entry: Entry, seen: set[str]) -> None:
+    names = {entry.full_url} - {""}
+    if entry.method in ("PUT", "DELETE"):
+        names.add(entry.ref)
+    if twice := names & seen:
+        raise errors.Unreadable(f"{min(twice)[:100]} : deux fois dans la même transaction", at=entry.at)
+    seen |= names
+
+
+def _names(entries: list[Entry]) -> dict[str, Entry]:
+    """What links may call an entry: its fullUrl, else the `Type/id` at the end of that, or of the resource as sent.
+
+    A short name that two entries could have means neither.
+    """
+    names: dict[str, Entry] = {}
+    short: dict[str, Entry | None] = {}
+    for one in entries:
+        if one.resource is None:
+            continue
+        if one.full_url:
+            names[one.full_url] = one
+        type = one.segments[0]
+        tail = "/".join(one.full_url.rsplit("/", 2)[-2:])
+        own = f"{type}/{one.resource.get('id')}"
+        for name in {tail if tail.startswith(f"{type}/") else own, own}:
+            short[name] = one if short.get(name, one) is one else None
+    for name, entry in short.items():
+        if entry is not None:
+            names.setdefault(name, entry)
+    return names
+
+
+def _find_links(server: Server, request: Request, plan: Plan) -> list[errors.Issue]:
+    issues: list[errors.Issue] = []
+    for entry in plan.entries:
+        if entry.resource is None or entry.method not in ("POST", "PUT"):
+            continue
+        for link in server.walker.links(entry.resource):
+            if link.kind == "reference" and "?" in link.written:
+                try:
+                    _keep_condition(server, request, plan, (entry, link))
+                except errors.Unreadable as problem:
+                    issues += problem.issues
+            elif any(plan.target(entry, target) for target in link.targets()):
+                plan.links.append((entry, link))
+    return issues
+
+
+def _keep_condition(server: Server, request: Request, plan: Plan, place: tuple[Entry, links.Link]) -> None:
+    entry, link = place
+    type = link.written.partition("?")[0]
+    if type not in server.types:
+        return
+    plan.links.append(place)
+    if link.written not in plan.conditions:
+        at = f"{entry.at}.resource"
+        wanted = conditional.criteria(server, type, link.written, base=request.base, at=at)
+        plan.conditions[link.written] = Condition(wanted, at)
+
+
+def _root(entry: Entry) -> str:
+    """What relative links of an entry are relative to: `http://x/` of `http://x/Patient/1`, "" for a urn."""
+    return entry.full_url.rsplit("/", 2)[0] + "/" if entry.full_url.count("/") > 2 else ""

@@ -1,0 +1,241 @@
+"""By which parameters can each resource type be searched, and where are their values?
+
+Compiled once from the SearchParameters and CompartmentDefinitions of the R4 package; kept as plain data, so that it
+loads in milliseconds. https://hl7.org/fhir/R4/searchparameter-registry.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from operator import itemgetter
+from typing import Any, Literal
+
+import msgspec
+
+from fhir_server.r4 import elements, search_paths, value_sets
+from fhir_server.r4.search_paths import Path
+
+Raw = dict[str, Any]
+
+Kind = Literal["token", "reference", "string", "date", "uri", "number", "quantity", "composite", "special"]
+
+# What each kind of parameter reads; other types at the end of a path are no values of it (an Age under a date).
+VALUE_TYPES: dict[Kind, frozenset[str]] = {
+    "token": frozenset("Coding CodeableConcept Identifier ContactPoint boolean code id string uri Deceased".split()),
+    "reference": frozenset("Reference canonical uri Resource".split()),
+    "string": frozenset("string markdown HumanName Address".split()),
+    "date": frozenset("date dateTime instant Period Timing".split()),
+    "uri": frozenset("uri url canonical oid".split()),
+    "number": frozenset("decimal integer positiveInt unsignedInt Range".split()),
+    "quantity": frozenset("Quantity Age Duration Count Distance Money SimpleQuantity MoneyQuantity Range".split()),
+    "composite": frozenset(),
+    "special": frozenset(),
+}
+PRIMITIVE_TOKENS = frozenset("boolean code id string uri Deceased".split())
+
+_REFUSALS: dict[str, str] = {
+    "composite": "la recherche par valeurs combinées (a$b) n'est pas encore disponible",
+    "number": "la recherche par nombre n'est pas encore disponible",
+    "quantity": "la recherche par quantité n'est pas encore disponible",
+    "special": "cette recherche particulière n'est pas encore disponible",
+}
+_OWN_REFUSALS = {
+    "phonetic": "la recherche phonétique n'est pas encore disponible ; utilisez name",
+    "_text": "la recherche en plein texte n'est pas encore disponible",
+    "_content": "la recherche en plein texte n'est pas encore disponible",
+    "_query": "les requêtes nommées ne sont pas encore disponibles",
+    "_filter": "les expressions de filtre ne sont pas encore disponibles",
+    "near": "la recherche par distance n'est pas encore disponible",
+}
+_NO_VALUES = "les définitions R4 ne disent pas où lire ce paramètre"
+
+# Written by hand: the expression computes instead of pointing (true when there is a date or a true boolean).
+_BY_HAND = {("Patient", "deceased"): Path((), "Deceased")}
+
+# Columns of the store, not index values.
+_COLUMNS = ("_id", "_lastUpdated")
+
+# The main clinical date of a type: of its date parameters, these, in this order; the first one with a value counts.
+# Birth, death and expiry dates are no clinical moments. A prescription's `date` is when to take it, so it stays out.
+_CLINICAL_DATES = (
+    "date sent received modified authored-on authored authoredon occurrence onset-date recorded-date effective-time "
+    "effective started start start-date period whenhandedover whenprepared collected identified recorded when issued "
+    "created timestamp datetime datewritten entered-date onset"
+).split()
+_OWN_CLINICAL_DATES = {"MedicationRequest": ("authoredon",)}
+
+# Up to so many target types, `subject=123` is asked as one typed key each; above, the id alone is a key of its own.
+FEW_TARGETS = 4
+ANY = ("Resource",)
+
+
+class Param(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One search parameter of one type.
+
+    `targets` are the types a reference may have (`Resource`: any), `refusal` says in French why it cannot be searched
+    yet (empty: it can). `number` is stable and below 2**31: the parameter's name in the range tables. `name` is the
+    prefix of its equality keys. `ordered` puts its keys into the ordered table of PostgreSQL. `plain`: a token without
+    system in the JSON (one key is enough), `system` is then the code system it implies. `contact`: phone numbers and
+    mail addresses.
+    """
+
+    type: str
+    code: str
+    kind: Kind
+    url: str
+    expression: str
+    targets: tuple[str, ...]
+    refusal: str
+    paths: tuple[Path, ...]
+    number: int
+    name: str
+    ordered: bool
+    plain: bool
+    system: str | None
+    contact: bool
+
+    @property
+    def few_targets(self) -> bool:
+        """An id alone is looked up as a typed reference to each target."""
+        return 0 < len(self.targets) <= FEW_TARGETS and self.targets != ANY
+
+    def may_be(self, type: str) -> bool:
+        """A reference that may be to a resource of `type`."""
+        return type in self.targets or self.targets == ANY
+
+    @property
+    def modifiers(self) -> tuple[str, ...]:
+        """What may follow the name, for documentation. `:Type` of references is not listed."""
+        own = {"token": ("not",), "string": ("exact", "contains"), "reference": ("identifier",)}
+        return ("missing", *own.get(self.kind, ()))
+
+
+class SearchTables(msgspec.Struct, frozen=True, array_like=True):
+    """What is known about searching, for every type: parameters by type and code, compartments by code and type."""
+
+    by_type: dict[str, dict[str, Param]]
+    compartments: dict[str, dict[str, tuple[str, ...]]]
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The concrete resource types."""
+        return tuple(self.by_type)
+
+    def param(self, type: str, code: str) -> Param | None:
+        """A parameter by name, the common ones (`_tag`, …) included; None when R4 has no such parameter."""
+        return self.by_type[type].get(code)
+
+    def params(self, type: str) -> tuple[Param, ...]:
+        """All parameters of a type, by name."""
+        return tuple(self.by_type[type].values())
+
+    def searchable(self, type: str) -> tuple[Param, ...]:
+        """The parameters that a search may use today: what the CapabilityStatement lists."""
+        return tuple(param for param in self.params(type) if not param.refusal)
+
+    def compartment(self, code: str, type: str) -> tuple[str, ...]:
+        """The parameters that put a resource of `type` into a compartment (`Patient`, `Encounter`, …)."""
+        return self.compartments.get(code, {}).get(type, ())
+
+    def patient_params(self, type: str) -> tuple[str, ...]:
+        """Where the patient of a resource is looked for: `patient`, `subject`, then the rest of the compartment."""
+        codes = dict.fromkeys(("patient", "subject", *self.compartment("Patient", type)))
+        found = (self.param(type, code) for code in codes)
+        return tuple(param.code for param in found if param and param.may_be("Patient"))
+
+    def sort_date(self, type: str) -> tuple[str, ...]:
+        """The date parameters that may give a type's main clinical date, best first; empty when it has none."""
+        if type in _OWN_CLINICAL_DATES:
+            return _OWN_CLINICAL_DATES[type]
+        mine = self.by_type[type]
+        return tuple(code for code in _CLINICAL_DATES if code in mine and mine[code].kind == "date")
+
+
+def compile(
+    search_parameters: Iterable[Raw],
+    compartments: Iterable[Raw],
+    structures: elements.Structures,
+    value_sets: Mapping[str, value_sets.Codes],
+) -> SearchTables:
+    """The tables for every concrete resource type of `structures`.
+
+    `value_sets` tell which code system a `code` element implies. Raises search_paths.Unsupported for an expression that
+    cannot be compiled, ValueError when two parameters would share a number.
+    """
+    systems = {url: next(iter(codes)) for url, codes in value_sets.items() if len(codes) == 1}
+    world = search_paths.World(structures, systems)
+    # The registry carries samples of the SearchParameter type itself that redefine real parameters.
+    real = [one for one in search_parameters if not one["id"].startswith("example")]
+    by_type = {}
+    for type in sorted(name for name, structure in structures.items() if structure.kind == "resource"):
+        mine = (one for one in real if not {type, *_EVERY_TYPE}.isdisjoint(one.get("base", ())))
+        by_type[type] = {one["code"]: _param(one, type, world) for one in sorted(mine, key=itemgetter("code"))}
+    _check_numbers(param for params in by_type.values() for param in params.values())
+    return SearchTables(by_type, _compartments(compartments))
+
+
+_EVERY_TYPE = ("Resource", "DomainResource")
+
+
+def _param(definition: Raw, type: str, world: search_paths.World) -> Param:
+    kind, code, name = definition["type"], definition["code"], f"{type}.{definition['code']}"
+    paths = () if code in _COLUMNS else _paths(definition, type, world)
+    systems = {path.system for path in paths}
+    plain = len(systems) <= 1 and all(path.type in PRIMITIVE_TOKENS for path in paths)
+    return Param(
+        type=type,
+        code=code,
+        kind=kind,
+        url=definition["url"],
+        expression=definition.get("expression", ""),
+        targets=_targets(definition, paths),
+        refusal=_OWN_REFUSALS.get(code) or _REFUSALS.get(kind, "" if paths or code in _COLUMNS else _NO_VALUES),
+        paths=paths,
+        number=_number(name),
+        name=name,
+        ordered=kind == "reference" or code in ("identifier", "code"),
+        plain=plain,
+        system=next(iter(systems), None) if plain else None,
+        contact=bool(paths) and all(path.type == "ContactPoint" for path in paths),
+    )
+
+
+def _paths(definition: Raw, type: str, world: search_paths.World) -> tuple[Path, ...]:
+    if by_hand := _BY_HAND.get((type, definition["code"])):
+        return (by_hand,)
+    expression = definition.get("expression", "")
+    found = search_paths.paths(expression, type, world) if expression else []
+    return tuple(dict.fromkeys(path for path in found if path.type in VALUE_TYPES[definition["type"]]))
+
+
+def _targets(definition: Raw, paths: tuple[Path, ...]) -> tuple[str, ...]:
+    """The expression's own `resolve() is X` is narrower than the list, which is shared by many base types."""
+    if definition["type"] != "reference":
+        return ()
+    named = {step[1] for path in paths for step in path.steps if step[0] == "is"}
+    if named and all(any(step[0] == "is" for step in path.steps) for path in paths):
+        return tuple(sorted(named))
+    listed = definition.get("target", ())
+    return ANY if not listed or len(listed) > 100 else tuple(listed)
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") & 0x7FFFFFFF
+
+
+def _compartments(definitions: Iterable[Raw]) -> dict[str, dict[str, tuple[str, ...]]]:
+    return {
+        one["code"]: {
+            resource["code"]: tuple(resource["param"]) for resource in one["resource"] if resource.get("param")
+        }
+        for one in definitions
+        if "example" not in one["id"]
+    }
+
+
+def _check_numbers(params: Iterable[Param]) -> None:
+    seen: dict[int, str] = {}
+    for param in params:
+        if seen.setdefault(param.number, param.name) != param.name:
+            raise ValueError(f"{param.name} and {seen[param.number]} share a number; rename one")

@@ -1,0 +1,124 @@
+"""Which interaction does a path and a method mean?
+
+R4 http.html#summary. The table below is all there is; the CapabilityStatement and the `Allow` header are made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+
+from common import errors
+from fhir_server import bundle, capability, operations, read, search, transaction, write
+from fhir_server.exchange import Answer, Request, Server
+
+Shape = Literal[
+    "system", "metadata", "system-history", "system-search", "type", "type-search", "type-history",
+    "instance", "instance-history", "version", "compartment", "operation",
+]  # fmt: skip
+
+
+async def run(server: Server, request: Request) -> Answer:
+    """Run the interaction that a request asks for.
+
+    Raises NotFound for a type or path that R4 does not know, NotAllowed for what it knows and this server does not do.
+    """
+    segments = request.segments
+    where = shape(segments)
+    if len(segments) > 1 and where != "operation":
+        _check_id(request)
+    if where not in _SYSTEM and segments[0] not in server.types and not segments[0].startswith("$"):
+        raise errors.NotFound(f"Type de ressource inconnu : {segments[0][:60]}")
+    method = "GET" if request.method == "HEAD" else request.method
+    interaction = _TABLE.get((where, method))
+    if interaction is None:
+        raise errors.NotAllowed(f"{request.method} n'est pas disponible à cette adresse", at="http.method")
+    return await interaction(server, request)
+
+
+def shape(segments: list[str]) -> Shape:
+    """What kind of address this is. Raises NotFound for one that FHIR does not have."""
+    match segments:
+        case [_, id] if id[:1] not in ("_", "$"):
+            return "instance"
+        case []:
+            return "system"
+        case [one]:
+            return _SINGLE.get(one, "operation" if one.startswith("$") else "type")
+        case [_, "_search"]:
+            return "type-search"
+        case [_, "_history"]:
+            return "type-history"
+        case [_, _, "_history"]:
+            return "instance-history"
+        case [_, _, "_history", _]:
+            return "version"
+        case [_, last] | [_, _, last] if last.startswith("$"):
+            return "operation"
+        case [_, _, last] if last[:1].isupper() or last == "*":
+            return "compartment"
+    raise errors.NotFound("Adresse inconnue")
+
+
+def allowed(server: Server, segments: list[str]) -> str:
+    """The methods that an address knows, for the `Allow` header."""
+    where = shape(segments)
+    if where == "operation":
+        return operations.allowed(server, segments)
+    methods = [method for place, method in _TABLE if place == where]
+    return ", ".join(["HEAD", *methods] if "GET" in methods else methods)
+
+
+def _check_id(request: Request) -> None:
+    if not write.ID.fullmatch(request.segments[1]) and request.segments[1][:1] != "_":
+        if request.method == "PUT":
+            write.refuse_other_id({}, *request.segments[:2])
+        raise errors.NotFound(f"{request.segments[0][:60]} : identifiant inconnu")
+
+
+async def _bundle(server: Server, request: Request) -> Answer:
+    kind, raw = bundle.read(server, request)
+    return await (transaction.run if kind == "transaction" else bundle.batch)(server, request, raw, run)
+
+
+_SINGLE: dict[str, Shape] = {"metadata": "metadata", "_history": "system-history", "_search": "system-search"}
+_SYSTEM = frozenset({"system", "metadata", "system-history", "system-search"})
+
+_TABLE: dict[tuple[Shape, str], Callable[[Server, Request], Awaitable[Answer]]] = {
+    ("instance", "GET"): read.read,
+    ("instance", "PUT"): write.update,
+    ("instance", "DELETE"): write.delete,
+    ("version", "GET"): read.vread,
+    ("instance-history", "GET"): read.history,
+    ("type", "GET"): search.by_url,
+    ("type", "POST"): write.create,
+    ("type-search", "POST"): search.by_form,
+    ("system", "POST"): _bundle,
+    ("metadata", "GET"): capability.metadata,
+    ("operation", "GET"): operations.run,
+    ("operation", "POST"): operations.run,
+}
+
+# The same table in the words of the CapabilityStatement: for each resource type, and for the whole server.
+OF_TYPE: dict[str, tuple[Shape, str]] = {
+    "read": ("instance", "GET"),
+    "vread": ("version", "GET"),
+    "update": ("instance", "PUT"),
+    "patch": ("instance", "PATCH"),
+    "delete": ("instance", "DELETE"),
+    "history-instance": ("instance-history", "GET"),
+    "history-type": ("type-history", "GET"),
+    "create": ("type", "POST"),
+    "search-type": ("type", "GET"),
+}
+OF_SYSTEM: dict[str, tuple[Shape, str]] = {
+    "transaction": ("system", "POST"),
+    "batch": ("system", "POST"),
+    "search-system": ("system", "GET"),
+    "history-system": ("system-history", "GET"),
+}
+
+
+def interactions(named: Mapping[str, tuple[Shape, str]]) -> list[str]:
+    """Those of the named interactions that are registered."""
+    return [code for code, place in named.items() if place in _TABLE]

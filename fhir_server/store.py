@@ -1,0 +1,310 @@
+"""How is the record read and written?
+
+`read`, `search`, `history`, `commit` (R4 http.html), the same for every door, in front of one of two engines. A
+commit is all or nothing: resource versions, index rows, events, outbox rows and journal entries in one database
+transaction, durable before it returns. The write rules that the hub hands in run inside it, so no door can go around
+them.
+
+Whoever reads says who they are: rows that the caller may not see do not exist, in a read, a page, a total, a history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+from weakref import WeakValueDictionary
+
+from common import clock, errors
+from fhir_server import access, ids, index
+from fhir_server.access import SYSTEM, Caller
+from fhir_server.changes import Change, Create, Delete, Resource, Share, Stored, Update
+from fhir_server.commit import Indexer, Plan, Preparer, Ref, Valid, fold
+from fhir_server.commit import Rejected as Rejected
+from fhir_server.commit import Validator as Validator
+from fhir_server.conditions import Query
+from fhir_server.engines.sqlite import Sqlite
+from fhir_server.journal import Journal
+from fhir_server.outbox import Outbox
+from fhir_server.r4 import validate
+from fhir_server.r4.load import Definitions
+from fhir_server.rows import Engine, Moved, Page, Row, Write
+from fhir_server.rows import Event as Event
+from fhir_server.rows import JournalEntry as JournalEntry
+from fhir_server.rows import Parked as Parked
+from fhir_server.rows import Taken as Taken
+from fhir_server.rows import Work as Work
+
+_TRIES = 8
+_NEWEST = 2**31 - 1  # no version is higher
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_TYPE = re.compile(r"[A-Za-z]{1,64}")
+_LETTERS: dict[type, str] = {Create: "c", Update: "u", Delete: "d", Share: "u"}
+
+Listener = Callable[[list[Event]], None]
+
+
+class View:
+    """The record as a rule sees it: everything, read only."""
+
+    def __init__(self, store: Store) -> None:
+        self.read = partial(store.read, caller=SYSTEM)
+        self.history = partial(store.history, caller=SYSTEM)
+        self.search = partial(store.search, caller=SYSTEM)
+        self.many = partial(store.many, caller=SYSTEM)
+        self.new_id = store.new_id
+        self.now = store.now
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the product demands of a write. `types` None: of any.
+
+    `run(changes, caller, view)` gets all changes of a commit and gives all that are to be done: it may add and replace,
+    and must not leave out a Create, Update or Delete of the caller. It has no side effects, because a commit that lost
+    a race is tried again. It refuses by raising a HubError.
+    """
+
+    types: frozenset[str] | None
+    run: Callable[[list[Change], Caller, View], Awaitable[list[Change]]]
+
+
+class Store:
+    """The record. Make one with `Store.open`; it belongs to the event loop that opened it.
+
+    `journal_*` are the functions of `journal.Journal`, `lease`, `postpone`, `park`, `parked` and `wake` those of
+    `outbox.Outbox`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        preparer: Preparer,
+        *,
+        definitions: Definitions,
+        indexer: Indexer,
+        numbers: ids.Maker,
+        rules: Sequence[Rule],
+        now: clock.Clock,
+        announce: frozenset[str],
+    ) -> None:
+        self.definitions = definitions
+        self.now = now
+        self._engine = engine
+        self._preparer = preparer
+        self._indexer = indexer
+        self._numbers = numbers
+        self._rules = rules
+        self._announce = announce
+        self._listeners: list[Listener] = []
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._writing: set[asyncio.Task[None]] = set()
+        self._view = View(self)
+        journal, outbox = Journal(engine, numbers.next, now), Outbox(engine, now)
+        self.journal_keep, self.journal_find, self.journal_settle = journal.keep, journal.find, journal.settle
+        self.journal_read, self.journal_list = journal.read, journal.list
+        self.lease, self.postpone, self.park, self.parked = outbox.lease, outbox.postpone, outbox.park, outbox.parked
+        self.wake = outbox.wake
+        self._woken = outbox.woken
+        engine.follow(outbox.woken, self._tell, announce)
+
+    @classmethod
+    async def open(
+        cls,
+        url: str | Path,
+        definitions: Definitions,
+        *,
+        rules: Sequence[Rule] = (),
+        clock: clock.Clock = clock.system,
+        worker: int = 0,
+        base: str = "",
+        indexer: Indexer | None = None,
+        validator: Validator | None = None,
+        announce: frozenset[str] = frozenset({"Communication", "Task"}),
+    ) -> Store:
+        """A store over `url`: a path, `sqlite:///path` or `postgresql://…`, whose tables exist.
+
+        `worker` (0 to 255) tells processes on one database apart. `base` is our own public FHIR address. `announce`
+        are the types whose changes other processes hear of at once. Raises Unavailable.
+        """
+        indexer = indexer or index.Indexer(definitions, base=base)
+        validator = validator or validate.Validator(definitions)
+        engine: Engine = Sqlite.open(Path(str(url).removeprefix("sqlite:///")))
+        numbers = ids.Maker(worker, lambda: int(clock().timestamp() * 1000), after=engine.last_seq)
+        preparer = Preparer(indexer, validator, numbers.next, index.GENERATION)
+        return cls(
+            engine,
+            preparer,
+            definitions=definitions,
+            indexer=indexer,
+            numbers=numbers,
+            rules=rules,
+            now=clock,
+            announce=announce,
+        )
+
+    async def close(self) -> None:
+        """What is being written is finished first."""
+        if self._writing:
+            await asyncio.wait(self._writing)
+        await self._engine.close()
+
+    def new_id(self, type: str, body: Resource | None = None) -> str:
+        """An id for a resource to create; give the body, with its references final, when it may have a patient."""
+        patient = self._indexer.patient(body) if body else None
+        return ids.fhir_id(self._numbers.next(), type, patient)
+
+    def listen(self, callback: Listener) -> Callable[[], None]:
+        """Call back after each commit; the function returned ends it. The callback must not block or raise."""
+        self._listeners.append(callback)
+        return lambda: self._listeners.remove(callback)
+
+    # --- reading
+
+    async def read(self, type: str, id: str, *, caller: Caller) -> Stored:
+        """The current version. Raises NotFound, Gone."""
+        access.may(caller, "r", type)
+        found = await self._engine.read(type, id, caller.memberships) if _is_ref(type, id) else None
+        return _present(found, type, id)
+
+    async def vread(self, type: str, id: str, version: int, *, caller: Caller) -> Stored:
+        """One version. Raises NotFound; Gone when it is the mark of a delete."""
+        access.may(caller, "r", type)
+        found: list[Stored] = []
+        if _is_ref(type, id) and 0 < version < _NEWEST:
+            found = await self._engine.versions(type, id, caller.memberships, before=None, only=version, count=1)
+        return _present(found[0] if found else None, type, id)
+
+    async def history(
+        self, type: str, id: str, *, caller: Caller, count: int = 100, before: int | None = None
+    ) -> list[Stored]:
+        """Versions newest first, those below `before`; deletes included. Raises NotFound."""
+        access.may(caller, "r", type)
+        found: list[Stored] = []
+        if _is_ref(type, id):
+            limit = _NEWEST if before is None else min(before, _NEWEST)
+            found = await self._engine.versions(type, id, caller.memberships, before=limit, only=None, count=count)
+            if not found and await self._engine.read(type, id, caller.memberships):
+                return []
+        if not found:
+            raise _unknown(type, id)
+        return found
+
+    async def search(self, query: Query, *, caller: Caller) -> Page:
+        """One page. Without a sort: newest first. Raises Unreadable for a cursor that is not ours, Unavailable."""
+        access.may(caller, "s", query.type)
+        return await self._engine.search(query, caller.memberships)
+
+    async def many(self, refs: Iterable[str], *, caller: Caller) -> dict[str, Stored]:
+        """The resources that are there and may be seen, by `Type/id`; the others are left out."""
+        wanted = []
+        for ref in dict.fromkeys(refs):
+            type, _, id = ref.partition("/")
+            if _is_ref(type, id) and _may_read(caller, type):
+                wanted.append((type, id))
+        found = await self._engine.stored(wanted, caller.memberships) if wanted else []
+        return {one.ref: one for one in found if one.method != "DELETE"}
+
+    # --- writing
+
+    async def commit(self, changes: Iterable[Change], *, caller: Caller, cause: str = "") -> list[Stored]:
+        """Do all of it or nothing; one result for each Create, Update and Delete given, in order.
+
+        An update that changes nothing gives the version that is there. Raises what the rules raise, Rejected, NotFound,
+        Forbidden, Stale, Conflict (an id that is taken), Taken (a claim), Unavailable.
+        """
+        given = list(changes)
+        for change in given:
+            if letter := _LETTERS.get(type(change)):
+                access.may(caller, letter, cast(Create, change).type)
+        valid: Valid = {}
+        attempt = partial(self._attempt, given, caller, cause, valid)
+        try:
+            return await attempt()
+        except Moved as moved:
+            ref = moved.ref
+        # Whoever loses once waits in line, so that many writers of one resource do not wear each other out.
+        async with self._turns.setdefault(ref, asyncio.Lock()):
+            for tried in range(1, _TRIES):
+                try:
+                    return await attempt()
+                except Moved:
+                    await asyncio.sleep(random.uniform(0, 0.002 * 2**tried))
+        raise errors.Conflict("trop d'écritures simultanées sur la même ressource ; réessayez")
+
+    async def _attempt(self, given: list[Change], caller: Caller, cause: str, valid: Valid) -> list[Stored]:
+        plan = fold(await self._ruled(given, caller), given)
+        rows = await self._rows(plan, caller)
+        prepared = self._preparer.prepare(plan, rows, caller, now=clock.micros(self.now()), valid=valid)
+        write = prepared.write
+        write.cause = cause
+        write.announced = any(put.row.type in self._announce for put in write.puts)
+        if not write.is_empty:
+            # A caller who goes away does not keep others from hearing what was committed.
+            task = asyncio.ensure_future(self._write(write))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+            await asyncio.shield(task)
+        refs = [(one.type, one.id) for one in given if isinstance(one, (Create, Update, Delete))]
+        return [prepared.results[ref] for ref in refs]
+
+    async def _ruled(self, given: list[Change], caller: Caller) -> list[Change]:
+        changes = list(given)
+        for rule in self._rules:
+            types = {one.type for one in changes if isinstance(one, (Create, Update, Delete))}
+            if rule.types is None or rule.types & types:
+                changes = await rule.run(changes, caller, self._view)
+        return changes
+
+    async def _rows(self, plan: Plan, caller: Caller) -> dict[Ref, Row]:
+        """The rows to be changed: the caller's as the caller sees them, those of the rules as they are."""
+        found: list[Row] = []
+        for own, memberships in ((True, caller.memberships), (False, None)):
+            refs = [ref for ref, one in plan.drafts.items() if one.kind != "create" and one.own is own]
+            if refs:
+                found += await self._engine.get(refs, memberships)
+        return {(row.type, row.fid): row for row in found}
+
+    async def _write(self, write: Write) -> None:
+        await self._engine.write(write)
+        for consumer in {one.consumer for one in write.outbox}:
+            self._woken(consumer)
+        if self._listeners and write.puts:
+            self._tell([_event(put.row, put.seq) for put in write.puts])
+
+    def _tell(self, events: list[Event]) -> None:
+        for callback in list(self._listeners):
+            callback(events)
+
+
+def _event(row: Row, seq: int) -> Event:
+    return Event(seq, row.type, row.fid, row.version, row.method, row.readers, row.body)
+
+
+def _is_ref(type: str, id: str) -> bool:
+    return _TYPE.fullmatch(type) is not None and _ID.fullmatch(id) is not None
+
+
+def _may_read(caller: Caller, type: str) -> bool:
+    try:
+        access.may(caller, "r", type)
+    except errors.Forbidden:
+        return False
+    return True
+
+
+def _present(found: Stored | None, type: str, id: str) -> Stored:
+    if found is None:
+        raise _unknown(type, id)
+    if found.method == "DELETE":
+        raise errors.Gone(f"{type}/{id} a été supprimé")
+    return found
+
+
+def _unknown(type: str, id: str) -> errors.NotFound:
+    return errors.NotFound(f"{type}/{id} n'existe pas")

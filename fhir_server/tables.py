@@ -1,0 +1,257 @@
+"""What tables does the record have?
+
+The schema once, for both engines, in SQLAlchemy Core: migrations, administration and the console read it; the FHIR path
+does not (its SQL is in `engines/`).
+
+The two engines differ where their indexes differ, and only there:
+
+- PostgreSQL keeps every equality key of a resource in an array on its row (GIN) and the keys that drive most searches
+  in `hot` as well. Every table starts with `part` (`ids.py`), first column of its primary key and of each unique key,
+  so that Citus can spread the schema without changing it; an id chosen by a client is found through `locator`.
+- SQLite is one file on one machine: a rid is enough to find a row, (type, fid) is unique by itself, and `hot`,
+  clustered by hash, holds all equality keys. Arrays are packed little-endian 64-bit integers.
+
+Times are microseconds since 1970 in UTC. A resource without a clinical date has `sort_date` = NO_DATE.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import UserDefinedType
+
+NO_DATE = -(2**63) + 1  # the lowest number that both engines read back from SQL text
+
+
+class Xid8(UserDefinedType[int]):
+    """PostgreSQL's 64-bit transaction number."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_options: object) -> str:
+        """The name in DDL."""
+        return "xid8"
+
+
+# STRICT tables of SQLite know INTEGER only; byte order ("C") makes both engines sort texts alike.
+BIG = BigInteger().with_variant(Integer(), "sqlite")
+SMALL = SmallInteger().with_variant(Integer(), "sqlite")
+WORDS = Text().with_variant(Text(collation="C"), "postgresql")
+KEYS = LargeBinary().with_variant(ARRAY(BigInteger), "postgresql")
+
+
+def schema(dialect: str) -> MetaData:
+    """All tables of the record for `dialect`, "sqlite" or "postgresql"."""
+    metadata = MetaData()
+    spread = dialect == "postgresql"
+    _resource(metadata, spread)
+    _search(metadata, spread)
+    _queues(metadata, spread)
+    _journal(metadata, spread)
+    if spread:
+        _locator(metadata)
+    return metadata
+
+
+def _column(name: str, kind: object, *, null: bool = False) -> Column[object]:
+    return Column(name, kind, nullable=null, autoincrement=False)  # type: ignore[arg-type]
+
+
+def _part(spread: bool) -> list[Column[object]]:
+    return [_column("part", BIG)] if spread else []
+
+
+def _primary(spread: bool, *names: str) -> PrimaryKeyConstraint:
+    return PrimaryKeyConstraint(*(("part", *names) if spread else names))
+
+
+def _resource(metadata: MetaData, spread: bool) -> None:
+    alive = text("deleted = 0")
+    Table(
+        "resource",
+        metadata,
+        _column("part", BIG),
+        _column("rid", BIG),
+        _column("type", WORDS),
+        _column("fid", WORDS),
+        _column("version", Integer),
+        _column("updated", BIG),
+        _column("deleted", SMALL),
+        _column("sort_date", BIG),
+        _column("method", WORDS),
+        _column("generation", Integer),
+        _column("readers", KEYS),
+        _column("eq", KEYS),
+        # Last, so that SQLite finds all else on the row's first page.
+        _column("body", LargeBinary),
+        _primary(spread, "rid"),
+        UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
+        Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
+        Index("resource_by_update", "type", "updated", "rid", postgresql_where=alive, sqlite_where=alive),
+        *([_keys_index()] if spread else []),
+        sqlite_strict=True,
+    )
+    Table(
+        "version",
+        metadata,
+        *_part(spread),
+        _column("rid", BIG),
+        _column("version", Integer),
+        _column("type", WORDS),
+        _column("fid", WORDS),
+        _column("updated", BIG),
+        _column("method", WORDS),
+        _column("body", LargeBinary),
+        _primary(spread, "rid", "version"),
+        sqlite_strict=True,
+    )
+
+
+def _keys_index() -> Index:
+    # No pending list: searches would read it each time, and inserts take as long either way.
+    return Index("resource_keys", "eq", "readers", postgresql_using="gin", postgresql_with={"fastupdate": "off"})
+
+
+def _search(metadata: MetaData, spread: bool) -> None:
+    part = ["part"] if spread else []
+    Table(
+        "hot",
+        metadata,
+        *_part(spread),
+        _column("hash", BIG),
+        _column("sort_date", BIG),
+        _column("rid", BIG),
+        _primary(spread, "hash", "sort_date", "rid"),
+        # With the part at its end the index answers alone.
+        *([Index("hot_by_hash", "hash", "sort_date", "rid", "part")] if spread else []),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    Table(
+        "str",
+        metadata,
+        *_part(spread),
+        _column("rid", BIG),
+        _column("param", Integer),
+        _column("n", SMALL),
+        _column("folded", WORDS),
+        _column("raw", WORDS),
+        _primary(spread, "rid", "param", "n"),
+        Index("str_by_value", "param", "folded", "rid", *part),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    Table(
+        "dat",
+        metadata,
+        *_part(spread),
+        _column("rid", BIG),
+        _column("param", Integer),
+        _column("lo", BIG),
+        _column("hi", BIG),
+        _primary(spread, "rid", "param", "lo", "hi"),
+        Index("dat_by_start", "param", "lo", "rid", "hi", *part),
+        Index("dat_by_end", "param", "hi", "rid", "lo", *part),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+
+
+def _queues(metadata: MetaData, spread: bool) -> None:
+    Table(
+        "event",
+        metadata,
+        _column("part", BIG),
+        _column("lane", SMALL),
+        _column("seq", BIG),
+        _column("type", WORDS),
+        _column("fid", WORDS),
+        _column("version", Integer),
+        _column("method", WORDS),
+        _column("updated", BIG),
+        _column("actor", WORDS),
+        _column("cause", WORDS),
+        # Whoever follows the log reads by transaction, not by seq: a seq may be committed after a higher one.
+        *([_column("tx", Xid8()), Index("event_by_tx", "tx")] if spread else []),
+        _primary(spread, *(("lane", "seq") if spread else ("seq",))),
+        sqlite_strict=True,
+    )
+    waiting = text("state = 'waiting'")
+    Table(
+        "outbox",
+        metadata,
+        _column("part", BIG),
+        _column("lane", SMALL),
+        _column("seq", BIG),
+        _column("consumer", WORDS),
+        _column("type", WORDS),
+        _column("fid", WORDS),
+        _column("due", BIG),
+        _column("attempts", Integer),
+        _column("leased_until", BIG),
+        _column("state", WORDS),
+        _column("error", WORDS),
+        _primary(spread, *(("lane", "seq") if spread else ("seq",))),
+        Index("outbox_waiting", "consumer", "lane", "due", postgresql_where=waiting, sqlite_where=waiting),
+        Index("outbox_order", "consumer", "lane", "type", "fid", "seq", postgresql_where=waiting, sqlite_where=waiting),
+        sqlite_strict=True,
+    )
+    Table(
+        "unique_key",
+        metadata,
+        _column("part", BIG),
+        _column("key", WORDS),
+        _column("type", WORDS),
+        _column("fid", WORDS),
+        PrimaryKeyConstraint("part", "key"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+
+
+def _journal(metadata: MetaData, spread: bool) -> None:
+    Table(
+        "journal",
+        metadata,
+        _column("part", BIG),
+        _column("seq", BIG),
+        _column("door", WORDS),
+        _column("key", WORDS),
+        _column("at", BIG),
+        _column("state", WORDS),
+        _column("settled", BIG, null=True),
+        _column("cause", WORDS),
+        _column("meta", WORDS),
+        _column("answer", LargeBinary),
+        _column("raw", LargeBinary),
+        _primary(spread, "seq"),
+        Index("journal_by_key", "door", "key"),
+        Index("journal_by_state", "state", "at"),
+        Index("journal_by_time", "at"),
+        sqlite_strict=True,
+    )
+
+
+def _locator(metadata: MetaData) -> None:
+    Table(
+        "locator",
+        metadata,
+        _column("part", BIG),  # the hash of "type/fid", not where the resource lives: that is `home`
+        _column("type", WORDS),
+        _column("fid", WORDS),
+        _column("home", BIG),
+        PrimaryKeyConstraint("part", "type", "fid"),
+    )

@@ -1,0 +1,145 @@
+"""How is one resource created, replaced or deleted?
+
+R4 http.html#create, #update, #delete and #concurrency. The store validates, versions and writes; here the conditions of
+the request become a change and the outcome becomes an answer.
+"""
+
+from __future__ import annotations
+
+import re
+
+from common import errors
+from fhir_server import access, binary, conditional, exchange, media, outcome, store
+from fhir_server.changes import Create, Delete, Resource, Stored, Update
+from fhir_server.exchange import Answer, Request, Server
+
+ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+
+_IF_MATCH = "http.If-Match"
+
+
+async def create(server: Server, request: Request) -> Answer:
+    """`POST [base]/Type`, with `If-None-Exist` a conditional create. The client's id and versionId count for nothing.
+
+    Raises Unreadable, Invalid, Forbidden, Stale (several matches), Conflict, UnsupportedMedia.
+    """
+    type = request.segments[0]
+    access.may(request.caller, "c", type)
+    body = content(server, request, type)
+    if condition := request.header(b"if-none-exist"):
+        wanted = conditional.criteria(server, type, condition, base=request.base, at="http.If-None-Exist")
+        stored, is_new = await conditional.create(server, request.caller, wanted, body)
+        return written(request, stored, 201 if is_new else 200)
+    change = Create(type, conditional.fresh_id(server, type, body), body)
+    return written(request, (await server.store.commit([change], caller=request.caller))[0], 201)
+
+
+async def update(server: Server, request: Request) -> Answer:
+    """`PUT [base]/Type/id`: a new version, or a new resource under the client's id.
+
+    Raises Unreadable when the body has no id or another one, Stale when `If-Match` or `If-None-Match: *` does not hold.
+    """
+    type, id = request.segments
+    access.may(request.caller, "u", type)
+    body = content(server, request, type)
+    refuse_other_id(body, type, id)
+    change, status = await replacement(server, request, body, id=id)
+    try:
+        [stored] = await server.store.commit([change], caller=request.caller)
+    except errors.Conflict as problem:
+        if not isinstance(change, Create) or isinstance(problem, store.Taken) or b"if-none-match" in request.headers:
+            raise
+        # Somebody else created it between the look and the commit: this one is an update then.
+        [stored] = await server.store.commit([Update(type, id, body)], caller=request.caller)
+        status = 200
+    return written(request, stored, status)
+
+
+async def delete(server: Server, request: Request) -> Answer:
+    """`DELETE [base]/Type/id`: 204 (200 with an outcome if preferred), also when there was nothing.
+
+    Raises Stale when `If-Match` does not hold.
+    """
+    type, id = request.segments
+    access.may(request.caller, "d", type)
+    version = if_match(request)
+    rows = await server.store.commit([Delete(type, id, version)], caller=request.caller)
+    stored = rows[0] if rows else None
+    headers = exchange.version_headers(stored)[:1] if stored else []
+    if request.prefer.returns == "OperationOutcome":
+        told = outcome.information(f"{type}/{id} n'existe pas ou plus", request.id)
+        return Answer(200, outcome.encode(told), headers, stored=stored)
+    return Answer(204, headers=headers, stored=stored)
+
+
+def content(server: Server, request: Request, type: str) -> Resource:
+    """The resource that is sent to a URL of `type`. Raises Unreadable when it is of another type."""
+    body = binary.content(server, request) if type == "Binary" else media.content(server, request)
+    if (sent := body.get("resourceType")) != type:
+        found = f"« {sent[:60]} »" if isinstance(sent, str) else "absent"
+        raise errors.Unreadable(f"resourceType {found} : cette adresse reçoit {type}", at=f"{type}.resourceType")
+    return body
+
+
+def refuse_other_id(body: Resource, type: str, id: str) -> None:
+    """An update names its resource twice, in the URL and in the body: both the same, and a FHIR id."""
+    if not ID.fullmatch(id):
+        raise errors.Unreadable("Identifiant : 1 à 64 caractères parmi A-Z a-z 0-9 - .", at=f"{type}.id")
+    if body.get("id") != id:
+        raise errors.Unreadable(f"id : absent du contenu ou différent de l'adresse ({id})", at=f"{type}.id")
+
+
+async def replacement(server: Server, request: Request, body: Resource, *, id: str) -> tuple[Create | Update, int]:
+    """The change that puts `body` at Type/id, and the status of its success: 200, or 201 when nothing was there.
+
+    The look is made as the system, only to tell a new resource from an old one: the commit checks the caller's rights.
+    Raises Stale when the conditions of the request do not hold.
+    """
+    type = request.segments[0]
+    state = await _state(server, type, id)
+    if request.header(b"if-none-match").strip() == "*" and state == "there":
+        raise errors.Stale(f"{type}/{id} existe déjà (If-None-Match: *)", at="http.If-None-Match")
+    if b"if-match" in request.headers:
+        if state != "there":
+            raise errors.Stale(f"{type}/{id} n'existe pas : la version attendue n'est pas là", at=_IF_MATCH)
+        return Update(type, id, body, if_match(request)), 200
+    if state == "unknown":
+        return Create(type, id, body), 201
+    return Update(type, id, body), 200 if state == "there" else 201
+
+
+def written(request: Request, stored: Stored, status: int) -> Answer:
+    """The answer to a write, as long as the client prefers it (`Prefer: return`); the whole resource by default."""
+    headers = exchange.version_headers(stored)
+    headers.append((b"location", location(request.base, stored).encode()))
+    match request.prefer.returns:
+        case "minimal":
+            body = b""
+        case "OperationOutcome":
+            done = "créée" if status == 201 else "enregistrée"
+            body = outcome.encode(outcome.information(f"{stored.ref} : version {stored.version} {done}", request.id))
+        case _:
+            body = stored.body
+    return Answer(status, body, headers, stored=stored)
+
+
+def location(base: str, stored: Stored) -> str:
+    """The address of one version."""
+    return f"{base}/{stored.type}/{stored.id}/_history/{stored.version}"
+
+
+def if_match(request: Request) -> int | None:
+    """The version that `If-Match` expects, None without one. Raises Unreadable."""
+    if b"if-match" not in request.headers:
+        return None
+    return exchange.expected_version(request.header(b"if-match"), at=_IF_MATCH)
+
+
+async def _state(server: Server, type: str, id: str) -> str:
+    try:
+        await server.store.read(type, id, caller=access.SYSTEM)
+    except errors.Gone:
+        return "deleted"
+    except errors.NotFound:
+        return "unknown"
+    return "there"

@@ -1,0 +1,100 @@
+"""Is what the server says about itself true? R4 capabilitystatement.html, operations.html."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from fhir_server import app, store
+from fhir_server.r4 import load, validate
+from tests.fhir_server.http.callers import OPERATIONS, authenticate
+from tests.fhir_server.http.samples import BASE, issue
+
+Client = httpx.AsyncClient
+
+
+@pytest_asyncio.fixture
+async def statement(fhir: Client) -> dict[str, Any]:
+    found: dict[str, Any] = (await fhir.get("/metadata")).json()
+    return found
+
+
+def of_type(statement: dict[str, Any], type: str) -> dict[str, Any]:
+    return next(one for one in statement["rest"][0]["resource"] if one["type"] == type)
+
+
+async def test_the_statement_is_valid_and_says_r4(statement: dict[str, Any], definitions: load.Definitions) -> None:
+    assert statement["fhirVersion"] == "4.0.1"
+    assert statement["implementation"]["url"] == BASE
+    assert statement["url"] == f"{BASE}/metadata"
+    assert validate.Validator(definitions).check(statement) == []
+
+
+async def test_all_146_types_and_their_interactions_are_listed(statement: dict[str, Any]) -> None:
+    [rest] = statement["rest"]
+    assert len(rest["resource"]) == 146
+    codes = {one["code"] for one in of_type(statement, "Patient")["interaction"]}
+    assert codes == {"read", "vread", "update", "delete", "history-instance", "create", "search-type"}
+    assert {one["code"] for one in rest["interaction"]} == {"transaction", "batch"}
+
+
+async def test_every_listed_search_parameter_of_some_types_answers_200(fhir: Client, statement: dict[str, Any]) -> None:
+    values = {"date": "2020", "number": "1", "quantity": "1", "uri": "http://x.test", "reference": "Patient/1"}
+    for type in ("Patient", "Observation", "Communication", "Task", "DocumentReference", "Encounter", "ValueSet"):
+        for one in of_type(statement, type)["searchParam"]:
+            value = "Group/1" if one["name"] == "managing-group" else values.get(one["type"], "true")
+            answer = await fhir.get(f"/{type}", params={one["name"]: value})
+            assert answer.status_code == 200 or "Patient" in value, (type, one, answer.text)
+
+
+async def test_operations_are_listed_where_they_are(statement: dict[str, Any]) -> None:
+    assert of_type(statement, "Patient")["operation"] == [
+        {"name": "double", "definition": "http://x.test/OperationDefinition/double"}
+    ]
+    assert "operation" not in of_type(statement, "Observation")
+    assert statement["rest"][0]["operation"][0]["name"] == "double"
+
+
+async def test_operations_run_at_their_level_by_get_and_by_post(fhir: Client) -> None:
+    for method in ("GET", "POST"):
+        for place, said in [
+            ("/Patient/p1/$double", "Patient p1"),
+            ("/Patient/$double", "Patient None"),
+            ("/$double", "None None"),
+        ]:
+            answer = await fhir.request(method, f"{place}?a=1&a=2")
+            assert answer.status_code == 200
+            assert answer.json()["parameter"][0]["valueString"] == f"a=1 a=2 {said} {BASE}"
+
+
+async def test_an_operation_receives_the_resource_that_is_posted(fhir: Client) -> None:
+    answer = await fhir.post("/Patient/$double", json={"resourceType": "Parameters"})
+    assert answer.json()["parameter"][0]["valueString"].endswith("Parameters")
+    assert (await fhir.post("/Patient/$double", content=b"{")).status_code == 415
+    wrong = await fhir.post("/Patient/$double", content=b"{", headers={"Content-Type": "application/json"})
+    assert wrong.status_code == 400
+
+
+async def test_an_unknown_operation_is_404_and_one_that_writes_is_not_run_by_get(fhir: Client) -> None:
+    for place in ("/$nothing", "/Patient/$nothing", "/Patient/p1/$nothing", "/Observation/$double", "/Nothing/$touch"):
+        answer = await fhir.post(place)
+        assert (answer.status_code, issue(answer)["code"]) == (404, "not-found"), place
+    answer = await fhir.get("/Observation/$touch")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert (await fhir.post("/Observation/$touch")).status_code == 200
+    assert (await fhir.put("/Observation/$touch")).status_code == 405
+
+
+async def test_the_security_of_the_statement_is_what_the_hub_says(record: store.Store) -> None:
+    security = {"cors": True, "description": "SMART on FHIR"}
+    built = app.build_app(record, authenticate=authenticate, operations=OPERATIONS, security=security)
+    async with Client(transport=httpx.ASGITransport(built), base_url=BASE) as client:
+        assert (await client.get("/metadata")).json()["rest"][0]["security"] == security
+
+
+async def test_a_declared_search_parameter_has_its_official_definition(statement: dict[str, Any]) -> None:
+    found = {one["name"]: one for one in of_type(statement, "Patient")["searchParam"]}
+    assert found["identifier"]["definition"] == "http://hl7.org/fhir/SearchParameter/Patient-identifier"
+    assert found["identifier"]["type"] == "token"
