@@ -1,0 +1,167 @@
+"""What does this HTML body say, as plain text?
+
+Quotations become "> " lines and rules become a line of underscores, so that `reply_text` needs one set of rules.
+Scripts, styles and invisible elements are not text. Nothing is fetched, nothing is executed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html import unescape
+from itertools import islice
+
+from lxml import etree
+
+IMAGE = "\ue000{}\ue001"  # where the n-th embedded image stands; private characters cannot come from the mail
+IMAGE_MARK = re.compile("\ue000(\\d+)\ue001")
+
+_BLANKS = re.compile(r"[ \t\r\n\f\u200b\u200c]+")
+_PRIVATE = re.compile("[\ue000\ue001]")
+_SKIPPED = {"script", "style", "head", "title", "template", "object", "svg", "math", "select", "textarea"}
+_LINES = {"div", "li", "tr", "section", "article", "header", "footer", "center", "address", "dd", "dt", "form", "body"}
+_PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "table", "ul", "ol", "dl", "pre", "figure"}
+_ENDS = re.compile(r"</\s*(?:html|body)\b[^<>]*>", re.IGNORECASE)
+_DEEPEST = 10  # levels of quotation that are still told apart
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """`text` holds one IMAGE mark for each of `images`, in order: a content id, or a whole "data:image/..." address."""
+
+    text: str
+    images: tuple[str, ...]
+
+
+def convert(html: str) -> Converted:
+    """HTML to text. Total: broken markup still gives all its text."""
+    parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True, no_network=True)
+    # The parser stops at </html>, and mail goes on after it: Apple Mail sends two documents, gateways add a footer.
+    source = _ENDS.sub("", _PRIVATE.sub("", html))
+    try:
+        root = etree.fromstring(source.encode("utf-8", "replace"), parser)
+    except etree.XMLSyntaxError:
+        root = None  # an empty document
+    if any(entry.level == etree.ErrorLevels.FATAL for entry in parser.error_log):
+        # The parser gave up in the middle (deeper than 2,048 elements): rough text, but all of it.
+        return Converted(unescape(re.sub(r"<[^<>]*>", " ", source)).strip(), ())
+    out = _Lines()
+    if root is not None:
+        for event, element in _visible(root):
+            (_open if event == "start" else _close)(element, out)
+            out.write(element.text if event == "start" else element.tail)
+    return Converted(out.finish(), tuple(out.images))
+
+
+def without_images(text: str) -> str:
+    """The text without image marks; a line that held nothing else goes away."""
+    lines = text.split("\n")
+    return "\n".join(IMAGE_MARK.sub("", line) for line in lines if IMAGE_MARK.sub("", line).strip() or not line.strip())
+
+
+@dataclass(slots=True)
+class _Lines:
+    """Lines under construction, with the depth of quotation and the blank lines due between paragraphs."""
+
+    lines: list[str] = field(default_factory=list)
+    line: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+    depth: int = 0
+    verbatim: int = 0
+    gap: bool = False
+
+    def write(self, text: str | None) -> None:
+        if not text:
+            return
+        if self.verbatim:
+            first, *others = text.split("\n")
+            self.line.append(first)
+            for other in others:
+                self.end_line(force=True)
+                self.line.append(other)
+            return
+        text = _BLANKS.sub(" ", text)
+        if text == " " and not self.line:
+            return
+        self.line.append(text)
+
+    def end_line(self, *, force: bool = False) -> None:
+        """Close the current line; an empty one is written only when the mail asks for it (<br>, <pre>)."""
+        text = "".join(self.line).replace("\xa0", " ")
+        # "-- " keeps its blank: with it, the line is the mark of a signature (RFC 3676 4.3).
+        text = "-- " if text.strip(" ") == "--" and text.endswith(" ") else text.rstrip()
+        text = text if self.verbatim or text == "-- " else text.strip()
+        if text or force or self.line:
+            mark = "> " * min(self.depth, _DEEPEST)
+            if self.gap and self.lines and self.lines[-1].strip("> "):
+                self.lines.append(mark.rstrip())
+            self.lines.append((mark + text) if text == "-- " else (mark + text).rstrip())
+            self.gap = False
+        self.line = []
+
+    def finish(self) -> str:
+        self.end_line()
+        text = "\n".join(self.lines)
+        return re.sub(r"\n{3,}", "\n\n", text).strip("\n")
+
+
+def _visible(root: etree._Element) -> Iterator[tuple[str, etree._Element]]:
+    """Start and end of each element that a reader sees (the end only, for what is skipped: its tail is text)."""
+    walk = etree.iterwalk(root, events=("start", "end"))
+    hidden: etree._Element | None = None
+    for event, element in walk:
+        if hidden is not None:
+            if event == "end" and element is hidden:
+                hidden = None
+                yield "tail", element
+        elif event == "start" and (_tag(element) in _SKIPPED or _HIDDEN.search(element.get("style") or "")):
+            hidden = element
+        else:
+            yield event, element
+
+
+def _open(element: etree._Element, out: _Lines) -> None:
+    tag = _tag(element)
+    if tag == "br":
+        out.end_line(force=True)
+    elif tag == "hr":
+        out.end_line()
+        out.line.append("_" * 32)
+        out.end_line()
+    elif tag in ("td", "th") and "".join(out.line).strip():
+        out.line.append("\t")
+    elif tag == "img" and (element.get("src") or "").lower().startswith(("cid:", "data:image/")):
+        out.line.append(IMAGE.format(len(out.images)))
+        out.images.append((element.get("src") or "").removeprefix("cid:"))
+    elif tag in _LINES or tag in _PARAGRAPHS:
+        out.end_line()
+        out.gap = out.gap or _is_spaced(element)
+    out.depth += tag == "blockquote"
+    out.verbatim += tag == "pre"
+    if tag == "li":
+        out.line.append("- ")
+
+
+def _close(element: etree._Element, out: _Lines) -> None:
+    tag = _tag(element)
+    if tag == "a":
+        target = (element.get("href") or "").strip()
+        shown = "".join(str(piece) for piece in islice(element.itertext(), 40))
+        if re.match(r"https?://", target) and target.rstrip("/") not in shown:
+            out.line.append(f" <{target}>")
+    elif tag in _LINES or tag in _PARAGRAPHS:
+        out.end_line()
+        out.gap = out.gap or _is_spaced(element)
+    out.depth -= tag == "blockquote"
+    out.verbatim -= tag == "pre"
+
+
+def _is_spaced(element: etree._Element) -> bool:
+    # Outlook's paragraphs (class MsoNormal) have no margin: its blank lines are paragraphs of their own.
+    return _tag(element) in _PARAGRAPHS and not (element.get("class") or "").startswith("Mso")
+
+
+def _tag(element: etree._Element) -> str:
+    return element.tag if isinstance(element.tag, str) else ""
