@@ -1,0 +1,202 @@
+"""What can be done from the shell?
+
+`hub COMMAND --help` says it. Results go to standard output, everything else to standard error; exit code 0 done, 1
+refused or failed, 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from common import errors
+from connectors.hospital import mllp
+from fhir_server import store
+from hub import database, settings, signin
+from identity import tokens
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+send_app = typer.Typer(no_args_is_help=True, help="Send a file to a running hub, as an outside party would.")
+journal_app = typer.Typer(no_args_is_help=True, help="Raw messages as they came, with what became of them.")
+outbox_app = typer.Typer(no_args_is_help=True, help="Work that gave up after its last try.")
+app.add_typer(send_app, name="send")
+app.add_typer(journal_app, name="journal")
+app.add_typer(outbox_app, name="outbox")
+
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder (HUB_DATA).")]
+Database = Annotated[str | None, typer.Option("--database", help="PostgreSQL URL (HUB_DATABASE); default SQLite.")]
+Result = TypeVar("Result")
+
+
+def main() -> None:
+    """The console script. An expected refusal is one line and exit code 1, never a stack trace."""
+    try:
+        app()
+    except errors.HubError as error:
+        typer.echo(f"{error.code}: {error.message}" + (f" ({error.at})" if error.at else ""), err=True)
+        raise SystemExit(1) from None
+
+
+@app.command()
+def serve(
+    data: Data = None,
+    database_url: Database = None,
+    host: str | None = None,
+    port: int | None = None,
+    mllp_port: int | None = None,
+    smtp_port: int | None = None,
+    lmtp_port: int | None = None,
+    workers: int | None = None,
+    ports_file: Path | None = None,
+    worker: Annotated[int, typer.Option(hidden=True)] = 0,
+) -> None:
+    """Run the hub: FHIR API, pages, mail and hospital doors, delivery. Stops cleanly on SIGTERM or Ctrl-C."""
+    config = _settings(data, database_url).with_options(
+        host=host, port=port, mllp_port=mllp_port, smtp_port=smtp_port, lmtp_port=lmtp_port, workers=workers
+    )
+    from hub import processes
+
+    raise SystemExit(processes.run(config, ports_file=ports_file, worker=worker))
+
+
+@app.command()
+def demo(
+    data: Path = Path(".demo"), port: int = 8000, once: Annotated[bool, typer.Option(hidden=True)] = False
+) -> None:
+    """Run the small demo region with a simulated mail operator; prints the addresses and who is who."""
+    from hub import demonstration
+
+    raise SystemExit(demonstration.run(data, port, once=once))
+
+
+@app.command()
+def migrate(data: Data = None, database_url: Database = None) -> None:
+    """Bring the database schema up to date."""
+    database.prepare(_settings(data, database_url))
+
+
+@app.command()
+def seed(data: Data = None, database_url: Database = None) -> None:
+    """Put the small demo region into the record, once."""
+    from common import clock
+    from hub import serve as serving
+    from hub.seed import small
+
+    async def fill(config: settings.Settings) -> bool:
+        async with serving.opened(config) as room:
+            return await small.fill(room.store, clock.system())
+
+    config = _settings(data, database_url)
+    database.prepare(config)
+    typer.echo("seeded" if _run(fill(config)) else "already there", err=True)
+
+
+@app.command()
+def token(
+    persona: str | None = None,
+    client: str | None = None,
+    scope: str = "",
+    system: bool = False,
+    data: Data = None,
+    database_url: Database = None,
+) -> None:
+    """Print a bearer token: for a persona, a software (alone or for a persona), or the machine's operator.
+
+    --persona nadia; --client "Mon LGC" --scope "user/*.cruds" --persona lgc; --system (every right, one hour).
+    """
+    if not (persona or client or system):
+        raise typer.BadParameter("say --persona, --client or --system")
+    lifetime: timedelta = signin.PERSON_LIFETIME
+    if system:
+        identity, lifetime = tokens.Identity("system", client="shell", name="system"), signin.SYSTEM_LIFETIME
+    elif persona:
+        identity = signin.persona(persona, client=client or "", scopes=tuple(scope.split()))
+    else:
+        identity = tokens.Identity("client", client=client or "", scopes=tuple(scope.split()), name=client or "")
+    config = _settings(data, database_url)
+    database.prepare(config)
+    typer.echo(database.kept_tokens(config).mint(identity, lifetime))
+
+
+@send_app.command("mllp")
+def send_mllp(file: Path, host: str = "127.0.0.1", port: int = 2575, timeout: float = 30.0) -> None:
+    """Send one HL7 v2 message over MLLP and print the acknowledgement; exit code 0 when it says AA."""
+    answer = _run(
+        mllp.send(host, port, file.read_bytes().replace(b"\r\n", b"\r").replace(b"\n", b"\r"), timeout=timeout)
+    )
+    typer.echo(answer.decode("utf-8", "replace").replace("\r", "\n").strip())
+    raise SystemExit(0 if b"MSA|AA|" in answer else 1)
+
+
+@journal_app.command("list")
+def journal_list(limit: int = 50, state: str | None = None, data: Data = None, database_url: Database = None) -> None:
+    """The latest raw messages: when, door, state, cause. No content."""
+    for entry in _with_record(_settings(data, database_url), lambda record: record.journal_list(limit, state)):
+        typer.echo(f"{entry.id}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.door:5} {entry.state:9} {entry.cause}")
+
+
+@journal_app.command("show")
+def journal_show(id: str, data: Data = None, database_url: Database = None) -> None:
+    """One raw message exactly as it came, on standard output: it holds health data."""
+    entry = _with_record(_settings(data, database_url), lambda record: record.journal_read(id))
+    typer.get_binary_stream("stdout").write(entry.raw)
+
+
+@outbox_app.command("list")
+def outbox_list(limit: int = 100, data: Data = None, database_url: Database = None) -> None:
+    """Deliveries that gave up: since when, which Task, why."""
+    for parked in _with_record(_settings(data, database_url), lambda record: record.parked(limit)):
+        work = parked.work
+        typer.echo(f"{parked.since:%Y-%m-%d %H:%M:%S}  {work.consumer:5} {work.type}/{work.id}  {parked.error}")
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument()] = "record",
+    json: Path | None = None,
+    database_url: Database = None,
+    peer: str | None = None,
+    budget: bool = False,
+) -> None:
+    """Measure one path against a bare baseline of the same run and print a table."""
+    module = importlib.import_module(f"bench.{name}")
+    raise SystemExit(module.run(database=database_url, json_path=json, peer=peer, budget=budget))
+
+
+@app.command()
+def docs(folder: Path = Path("docs")) -> None:
+    """Write the reference pages that are made from the code: errors, events, settings."""
+    from hub import reference
+
+    for path in reference.write(folder):
+        typer.echo(f"written: {path}", err=True)
+
+
+def _settings(data: Path | None, database_url: str | None) -> settings.Settings:
+    return settings.read().with_options(data=data, database=database_url)
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    return asyncio.run(work)
+
+
+def _with_record(config: settings.Settings, ask: Any) -> Any:
+    async def answer() -> Any:
+        from hub import serve as serving
+
+        async with serving.opened(config) as room:
+            record: store.Store = room.store
+            return await ask(record)
+
+    database.prepare(config)
+    return _run(answer())
+
+
+if __name__ == "__main__":
+    main()

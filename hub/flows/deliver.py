@@ -1,0 +1,158 @@
+"""Queued mail leaves: outbox row, mail, operator, ledger.
+
+One worker takes rows with a lease. What the operator answers is written on the delivery Task in the same commit that
+removes the row; a crash in between sends the same Message-ID again, which a mailbox recognises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from datetime import datetime, timedelta
+from mimetypes import guess_extension
+
+from common import errors
+from common.events import Events, emit
+from fhir_server import access, changes, store
+from hub import conversations, people
+from hub.room import Resource, Room
+from mapping import systems
+from mss import address, compose, letter, send
+
+CONSUMER = "mail"
+LEASE_SECONDS = 60.0
+LOOK_EVERY_SECONDS = 1.0
+AT_ONCE = 8
+# Minutes until the next try; after the last one the delivery is parked and its sender told.
+BACKOFF = (0.05, 0.2, 1, 5, 15, 60, 240, 720)
+
+
+async def run(room: Room, smtp: send.Smtp) -> None:
+    """Deliver for ever; cancelled at shutdown. One mail that fails unexpectedly does not stop the others."""
+    awake = room.store.wake(CONSUMER)
+    while True:
+        awake.clear()
+        work = await room.store.lease(CONSUMER, AT_ONCE, LEASE_SECONDS)
+        await asyncio.gather(*(_guarded(one, room, smtp) for one in work))
+        if not work:
+            try:
+                await asyncio.wait_for(awake.wait(), LOOK_EVERY_SECONDS)
+            except TimeoutError:
+                continue
+
+
+async def _guarded(work: store.Work, room: Room, smtp: send.Smtp) -> None:
+    try:
+        await deliver(work, room, smtp)
+    except errors.HubError as error:
+        await _again(work, room, f"{error.code}: {error.message}")
+    except Exception as error:  # noqa: BLE001 - a bug about one mail must not stop the others
+        emit(Events.HUB_003, correlation=work.id, door="mail out", error=type(error).__name__)
+        await _again(work, room, type(error).__name__)
+
+
+async def deliver(work: store.Work, room: Room, smtp: send.Smtp) -> None:
+    """Send the mail of one delivery Task and write down what the operator said."""
+    task = await room.read(f"Task/{work.id}")
+    done = changes.Finish(work.part, work.lane, work.seq)
+    if task["status"] != "requested":
+        await room.store.commit([done], caller=access.SYSTEM)
+        return
+    role = await room.read(task["owner"]["reference"])
+    to = conversations.mailbox(role)
+    if to is None:
+        await _close(task, done, "echec", "failed", "aucune boîte MSSanté", room)
+        return
+    mail = await _mail(task, to, room)
+    outcome = await send.send(smtp, mail, sender=room.settings.mail_mailbox, recipient=to, envid=work.id)
+    if outcome.accepted:
+        await _close(task, done, "envoye", "completed", f"{outcome.code} {outcome.text}", room)
+        emit(Events.MSS_014, correlation=work.id, code=outcome.code)
+    elif outcome.permanent:
+        await _close(task, done, "echec", "failed", f"{outcome.code} {outcome.text}", room)
+        emit(Events.MSS_016, correlation=work.id, code=outcome.code)
+    else:
+        await _again(work, room, f"{outcome.code} {outcome.text}")
+
+
+async def _close(task: Resource, done: changes.Finish, code: str, status: str, proof: str, room: Room) -> None:
+    after = conversations.milestone(task, code=code, status=status, proof=proof, now=room.now())
+    version = int(task["meta"]["versionId"])
+    await room.store.commit([changes.Update("Task", task["id"], after, version), done], caller=access.SYSTEM)
+
+
+async def _again(work: store.Work, room: Room, error: str) -> None:
+    """Postpone with growing pauses; after the last one park the row and say so on the ledger."""
+    if work.attempts < len(BACKOFF):
+        await room.store.postpone(work, _due(work, room.now()), error)
+        emit(Events.MSS_015, correlation=work.id, attempts=work.attempts)
+        return
+    await room.store.park(work, error)
+    task = await room.read(f"Task/{work.id}")
+    after = conversations.milestone(task, code="echec", status="failed", proof=error, now=room.now())
+    await room.store.commit([changes.Update("Task", work.id, after)], caller=access.SYSTEM)
+    emit(Events.MSS_016, correlation=work.id)
+
+
+def _due(work: store.Work, now: datetime) -> datetime:
+    return now + timedelta(minutes=BACKOFF[min(work.attempts, len(BACKOFF)) - 1])
+
+
+async def _mail(task: Resource, to: str, room: Room) -> bytes:
+    """The mail of a delivery: the message's text and files, answerable by plain reply. The same bytes at every try."""
+    message = await room.read(task["focus"]["reference"])
+    header = await room.read(conversations.header_ref(message))
+    mailbox = room.settings.mail_mailbox
+    token = address.token(room.secret, f"Communication/{header['id']}", task["owner"]["reference"])
+    earlier = await _earlier(header, task, room)
+    return compose.mail(
+        compose.Outgoing(
+            delivery=task["id"],
+            mailbox=mailbox,
+            author=", ".join(filter(None, await people.name(message["sender"]["reference"], room))),
+            recipient=to,
+            recipient_name=(await people.name(task["owner"]["reference"], room))[0],
+            subject=header["topic"]["text"],
+            tag=conversations.number(header),
+            text="\n\n".join(one["contentString"] for one in message["payload"] if "contentString" in one),
+            date=datetime.fromisoformat(message["sent"]),
+            reply_to=address.reply_address(mailbox, token),
+            in_reply_to=earlier[-1] if earlier else None,
+            references=earlier,
+            attachments=tuple([await _file(ref, room) for ref in _documents(message)]),
+            product=room.settings.mail_product,
+        )
+    )
+
+
+def _documents(message: Resource) -> list[str]:
+    return [one["contentReference"]["reference"] for one in message["payload"] if "contentReference" in one]
+
+
+async def _file(ref: str, room: Room) -> letter.Attachment:
+    """The first content of a document, which is the one for people (a PDF when there is one)."""
+    document = await room.read(ref)
+    attachment = document["content"][0]["attachment"]
+    binary = await room.read(attachment["url"])
+    name = attachment.get("title") or document.get("description") or "document"
+    extension = guess_extension(binary["contentType"]) or ""
+    name = name if name.lower().endswith(extension) else name + extension
+    return compose.file(name, binary["contentType"], b64decode(binary["data"]))
+
+
+async def _earlier(header: Resource, task: Resource, room: Room) -> tuple[str, ...]:
+    """Message-IDs of what this recipient already has of the thread, oldest first: mails of ours and their own."""
+    owner = task["owner"]["reference"]
+    sent = await room.find(
+        "Task", owner=owner, based_on=f"Communication/{header['id']}", code=f"{systems.TASK}|deliver"
+    )
+    mailbox = room.settings.mail_mailbox
+    ours = [(one["authoredOn"], compose.message_id(one["id"], mailbox)) for one in sent if one["id"] != task["id"]]
+    theirs = [
+        (one["sent"], identifier["value"])
+        for one in await room.find("Communication", part_of=f"Communication/{header['id']}", sender=owner)
+        for identifier in one.get("identifier", ())
+        if identifier.get("system") == systems.MESSAGE_ID
+    ]
+    before = [(when, id) for when, id in ours + theirs if when <= task["authoredOn"]]
+    return tuple(id for _, id in sorted(before)[-20:])

@@ -1,0 +1,183 @@
+"""A hospital sends a document: what happens until its acknowledgement?
+
+HL7 v2 MDM with CDA or PDF (T02; T10 replaces, T04 deletes). The message is journaled as it came, read, filed in the
+patient's conversation, and acknowledged after commit. An accepted message sent again gets the same answer and changes
+nothing; a refused one is processed again, since its cause may be gone.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from common import errors
+from common.events import Events, emit
+from fhir_server import access, changes, store
+from hub import conversations, people
+from hub.room import Resource, Room
+from mapping import cda_header, document_to_fhir, er7, systems, v2_checks, v2_document, v2_out
+
+DOOR = "mllp"
+TRIES = 8  # another message may claim the newcomer's identifiers, or change the conversation, at the same instant
+
+
+async def receive(raw: bytes, peer: str, room: Room) -> bytes:
+    """The acknowledgement to send back: AA after commit, AE or AR with the reason otherwise."""
+    try:
+        message = er7.read(raw)
+    except errors.HubError as error:
+        return await refuse(raw, error, peer, room)
+    key, body = "|".join((*message.key, message.trigger)), sha256(raw).hexdigest()
+    known = await room.store.journal_find(DOOR, key)
+    if known and known.state == "accepted":
+        if known.meta["sha256"] == body:
+            emit(Events.HOS_012, correlation=known.id)
+            return known.answer
+        if room.settings.hospital_reused_id == "refuse":
+            return await refuse(raw, errors.Conflict("identifiant de message déjà utilisé", at="MSH-10"), peer, room)
+    entry = await room.store.journal_keep(DOOR, key, raw, room.now(), {"peer": peer, "sha256": body})
+    try:
+        return await _file(message, entry, room)
+    except errors.HubError as error:
+        answer = v2_out.ack(message, v2_out.code_for(error), error=error, control_id=entry.id, now=room.now())
+        await _settle_refused(entry, answer, error, room)
+        return answer
+
+
+async def refuse(raw: bytes, error: errors.HubError, peer: str, room: Room) -> bytes:
+    """Journal bytes that are no usable message, with the cause, and answer as well as they allow."""
+    entry = await room.store.journal_keep(DOOR, sha256(raw).hexdigest(), raw, room.now(), {"peer": peer})
+    answer = v2_out.nack(raw, error, code=v2_out.code_for(error), control_id=entry.id, now=room.now())
+    await _settle_refused(entry, answer, error, room)
+    return answer
+
+
+async def broken(head: bytes, cause: str, peer: str, room: Room) -> None:
+    """Journal a frame that never ended; nobody waits for an answer."""
+    entry = await room.store.journal_keep(DOOR, sha256(head).hexdigest(), head, room.now(), {"peer": peer})
+    await room.store.journal_settle(changes.Settle(entry.id, "refused", b"", f"truncated frame: {cause}"))
+    emit(Events.HOS_014, correlation=entry.id, cause=cause, size=len(head))
+
+
+async def _settle_refused(entry: store.JournalEntry, answer: bytes, error: errors.HubError, room: Room) -> None:
+    await room.store.journal_settle(changes.Settle(entry.id, "refused", answer, f"{error.code} {error.at}".strip()))
+    emit(Events.HOS_011, correlation=entry.id, code=error.code, at=error.at)
+
+
+async def _file(message: er7.Message, entry: store.JournalEntry, room: Room) -> bytes:
+    authorities = systems.INS_WITH_TEST if room.settings.demo else systems.INS_PRODUCTION
+    document = v2_document.read(message, ins_authorities=authorities, max_bytes=room.settings.mllp_max_bytes)
+    v2_checks.identity(document)
+    mailing = v2_checks.mailing(document)
+    answer = v2_out.ack(message, "AA", control_id=entry.id, now=room.now())
+    settled = changes.Settle(entry.id, "accepted", answer)
+    hospital = access.Caller(f"Organization/{room.settings.hospital_organization}", "hospital", memberships=None)
+    for tries_left in reversed(range(TRIES)):
+        try:
+            wanted = await _changes(document, mailing, hospital, room)
+            await room.store.commit([*wanted, settled], caller=hospital, cause=entry.id)
+            break
+        except (store.Taken, errors.Stale):
+            if not tries_left:
+                raise
+    for tolerance in document.tolerances:
+        emit(Events.HOS_013, correlation=entry.id, code=tolerance.code, at=tolerance.at)
+    emit(Events.HOS_010, correlation=entry.id, trigger=message.trigger, size=len(document.content))
+    return answer
+
+
+async def _changes(
+    document: v2_document.Document, mailing: v2_checks.Mailing, hospital: access.Caller, room: Room
+) -> list[changes.Change]:
+    """Everything that filing this document writes; nothing when the same document is already here."""
+    patient = await people.patient(document.patient, room)
+    same = None if patient.new else await _held(document.unique_id, patient.ref, room)
+    if document.operation == "delete":
+        return _withdraw(same)
+    if same and _holds(same, document):
+        return []
+    before = same or (None if patient.new else await _held(document.parent_id, patient.ref, room))
+    conversation = await _conversation(document, mailing, patient, room)
+    filed = v2_document.to_fhir(
+        document,
+        patient=patient.ref,
+        conversation=conversation.ref,
+        author=None,
+        custodian=hospital.actor,
+        replaces=f"DocumentReference/{before['id']}" if before else None,
+        new_id=room.store.new_id,
+        now=room.now(),
+    )
+    wanted: list[changes.Change] = [*patient.new, *conversation.new]
+    wanted += [changes.Create(type, id, body) for type, id, body in filed]
+    if before:
+        wanted.append(_update(document_to_fhir.superseded(before)))
+    if "MASQUE_PS" not in document.labels:
+        type, id, _ = filed[-1]
+        wanted.append(_announce(document, f"{type}/{id}", conversation.ref, patient.ref, hospital, room))
+    return wanted
+
+
+def _announce(
+    document: v2_document.Document, filed: str, conversation: str, patient: str, hospital: access.Caller, room: Room
+) -> changes.Create:
+    """The message that brings the document to the members."""
+    text = document.mail.text or f"Document reçu de l'hôpital : {document.title}."
+    post = conversations.message(
+        conversation, sender=hospital.actor or "", sent=room.now(), text=text, documents=[filed], medium="hospital"
+    )
+    post["subject"] = conversations.reference(patient)
+    return changes.Create("Communication", room.store.new_id("Communication", post), post)
+
+
+async def _held(unique_id: cda_header.Id | None, patient: str, room: Room) -> Resource | None:
+    """The patient's current DocumentReference under this unique id."""
+    for token in document_to_fhir.search_tokens(unique_id) if unique_id else ():
+        for found in await room.find("DocumentReference", identifier=token, patient=patient):
+            if found["status"] == "current":
+                return found
+    return None
+
+
+def _withdraw(before: Resource | None) -> list[changes.Change]:
+    if before is None:
+        raise errors.NotFound("document à supprimer inconnu", at="TXA-12")
+    return [_update(document_to_fhir.withdrawn(before))]
+
+
+def _update(resource: Resource) -> changes.Update:
+    return changes.Update(resource["resourceType"], resource["id"], resource, int(resource["meta"]["versionId"]))
+
+
+def _holds(before: Resource, document: v2_document.Document) -> bool:
+    """Whether the stored document has the very bytes of this message."""
+    return any(one["attachment"].get("hash") == document.hash for one in before["content"])
+
+
+async def _conversation(
+    document: v2_document.Document, mailing: v2_checks.Mailing, patient: people.Found, room: Room
+) -> people.Found:
+    """The patient's own conversation, open to those the hospital addressed; made when there is none yet."""
+    addressed = [await people.recipient(one, room) for one in mailing.professionals if one.mssante]
+    new: list[changes.Change] = [change for one in addressed for change in one.new]
+    refs = [one.ref for one in addressed]
+    key = f"{systems.PATIENT_CONVERSATION}|{patient.ref.partition('/')[2]}"
+    known = [] if patient.new else await room.find("Communication", identifier=key, patient=patient.ref)
+    if known and known[0]["status"] == "in-progress":
+        return people.Found(f"Communication/{known[0]['id']}", (*new, *_join(known[0], refs)))
+    circle = [] if patient.new else await people.circle(patient.ref, room)
+    members = [*refs, *circle] or [f"PractitionerRole/{room.settings.hospital_triage}"]
+    title = f"Suivi de {people.display(document.patient)}"
+    header = conversations.header(title, patient=patient.ref, members=dict.fromkeys(members), category="patient")
+    id = room.store.new_id("Communication", header)
+    patient_key = {"system": systems.PATIENT_CONVERSATION, "value": patient.ref.partition("/")[2]}
+    header["identifier"] = [conversations.numbered(id), patient_key]
+    new += [changes.Create("Communication", id, header), changes.Claim(key, "Communication", id)]
+    return people.Found(f"Communication/{id}", tuple(new))
+
+
+def _join(header: Resource, refs: list[str]) -> list[changes.Change]:
+    missing = [one for one in refs if one not in conversations.members(header)]
+    if not missing:
+        return []
+    joined = [*header["recipient"], *map(conversations.reference, missing)]
+    return [_update({**header, "recipient": joined})]

@@ -1,0 +1,182 @@
+"""A mail comes for a conversation: what happens until the answer to the sender's server?
+
+The mail is journaled as it came, read, its conversation found (token, then References, then subject tag: MSS-03), its
+sender checked against the members (MSS-04), its new text and files posted with that member's rights. 250 after commit.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import sha1, sha256
+
+from common import errors
+from common.events import Events, emit
+from fhir_server import access, changes, store
+from hub import conversations
+from hub.room import Resource, Room
+from mapping import systems
+from mss import address, letter, reception
+
+DOOR = "mail"
+ACCEPTED = "250 2.0.0 accepte"
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """Where a mail belongs: the header of its conversation, and the message it answers when that is known."""
+
+    header: Resource
+    answers: str | None = None
+
+
+async def receive(raw: bytes, envelope: reception.Envelope, room: Room) -> list[str]:
+    """One SMTP status per envelope recipient, in their order."""
+    return [await _one(raw, recipient, envelope, room) for recipient in envelope.recipients]
+
+
+async def refused(envelope: reception.Envelope, status: str, head: bytes, room: Room) -> None:
+    """Journal what the mail server refused by itself (too large, say), with the beginning of what came."""
+    key = sha256(head).hexdigest()
+    entry = await room.store.journal_keep(DOOR, key, head, room.now(), {"peer": envelope.peer})
+    await room.store.journal_settle(changes.Settle(entry.id, "refused", status.encode(), status))
+    emit(Events.MSS_011, correlation=entry.id, status=status)
+
+
+async def _one(raw: bytes, recipient: str, envelope: reception.Envelope, room: Room) -> str:
+    key = f"{sha256(raw).hexdigest()} {recipient.lower()}"
+    known = await room.store.journal_find(DOOR, key)
+    if known and known.state == "accepted":
+        emit(Events.MSS_012, correlation=known.id)
+        return known.answer.decode()
+    entry = await room.store.journal_keep(DOOR, key, raw, room.now(), {"peer": envelope.peer})
+    try:
+        return await _post(raw, recipient, entry, room)
+    except errors.HubError as error:
+        status = reception.status(error)
+        await room.store.journal_settle(
+            changes.Settle(entry.id, "refused", status.encode(), f"{error.code} {error.at}")
+        )
+        emit(Events.MSS_011, correlation=entry.id, status=error.smtp, code=error.code)
+        return status
+
+
+async def _post(raw: bytes, recipient: str, entry: store.JournalEntry, room: Room) -> str:
+    mail = letter.read(raw)
+    accepted = changes.Settle(entry.id, "accepted", ACCEPTED.encode())
+    if mail.is_report:
+        await room.store.commit([accepted], caller=access.SYSTEM, cause=entry.id)
+        emit(Events.MSS_013, correlation=entry.id)
+        return ACCEPTED
+    thread = await _thread(mail, recipient, room)
+    member = await _member(mail, thread.header, room)
+    if await _posted_before(mail, thread, room):
+        await room.store.commit([accepted], caller=access.SYSTEM, cause=entry.id)
+        emit(Events.MSS_012, correlation=entry.id)
+        return ACCEPTED
+    caller = access.person(member, client="mssante")
+    await room.store.commit([*_changes(mail, raw, thread, member, room), accepted], caller=caller, cause=entry.id)
+    emit(Events.MSS_010, correlation=entry.id, documents=len(mail.attachments))
+    return ACCEPTED
+
+
+async def _thread(mail: letter.Letter, recipient: str, room: Room) -> Thread:
+    """The conversation, by token, by the ids of our own mails, by subject tag; never guessed. Raises NotFound."""
+    if token := address.token_of(recipient, room.settings.mail_mailbox):
+        for entry in await room.find("Task", identifier=f"{systems.REPLY_TOKEN}|{token}"):
+            return Thread(await room.read(entry["focus"]["reference"]), await _answered(mail, room))
+        raise errors.NotFound("adresse de réponse inconnue ou révoquée", at="RCPT TO")
+    if answers := await _answered(mail, room):
+        message = await room.read(answers)
+        return Thread(await room.read(conversations.header_ref(message)), answers)
+    if mail.tag:
+        for header in await room.find("Communication", identifier=f"{systems.CONVERSATION}|{mail.tag}"):
+            return Thread(header)
+    raise errors.NotFound("aucune conversation ne correspond : répondez au courriel reçu", at="RCPT TO")
+
+
+async def _answered(mail: letter.Letter, room: Room) -> str | None:
+    """The message whose mail this one answers: our Message-IDs are the ids of delivery Tasks."""
+    for message_id in (*mail.in_reply_to, *reversed(mail.references)):
+        id, _, domain = message_id.partition("@")
+        if domain == room.settings.mail_domain:
+            try:
+                return str((await room.read(f"Task/{id}"))["focus"]["reference"])
+            except errors.HubError:
+                continue
+    return None
+
+
+async def _member(mail: letter.Letter, header: Resource, room: Room) -> str:
+    """The member whose mailbox sent the mail. Raises Forbidden: the token proves the thread, not the person."""
+    roles = await room.store.many(conversations.members(header), caller=access.SYSTEM)
+    for ref in roles:
+        if conversations.mailbox(await room.read(ref)) == mail.sender.address:
+            return ref
+    raise errors.Forbidden("cette boîte n'est pas membre de la conversation", at="From")
+
+
+async def _posted_before(mail: letter.Letter, thread: Thread, room: Room) -> bool:
+    """Whether this mail is already a message of the conversation (it may have come by another route)."""
+    if not mail.message_id:
+        return False
+    known = await room.find("Communication", identifier=f"{systems.MESSAGE_ID}|{mail.message_id}")
+    return any(conversations.header_ref(one) == f"Communication/{thread.header['id']}" for one in known)
+
+
+def _changes(mail: letter.Letter, raw: bytes, thread: Thread, member: str, room: Room) -> list[changes.Change]:
+    """The message with its documents; the whole mail is kept beside it when the text shown is only a part of it."""
+    header = f"Communication/{thread.header['id']}"
+    files = [_document(part.filename, part.media_type, part.data, thread, member, room) for part in mail.attachments]
+    documents = [f"DocumentReference/{reference.id}" for _, reference in files]
+    post = conversations.message(
+        header, sender=member, sent=mail.date or room.now(), text=mail.reply, documents=documents, medium="mssante"
+    )
+    if "subject" in thread.header:
+        post["subject"] = thread.header["subject"]
+    if mail.message_id:
+        post["identifier"] = [{"system": systems.MESSAGE_ID, "value": mail.message_id}]
+    if thread.answers:
+        post["inResponseTo"] = [conversations.reference(thread.answers)]
+    result: list[changes.Change] = [change for pair in files for change in pair]
+    whole = _binary("message/rfc822", raw, thread, room)
+    post["extension"] = [
+        {"url": systems.ORIGINAL_MAIL, "valueReference": conversations.reference(f"Binary/{whole.id}")}
+    ]
+    readers = frozenset(conversations.members(thread.header))
+    result.append(changes.Create("Binary", whole.id, whole.body, readers))
+    result.append(changes.Create("Communication", room.store.new_id("Communication", post), post))
+    return result
+
+
+def _document(
+    filename: str, media_type: str, data: bytes, thread: Thread, member: str, room: Room
+) -> tuple[changes.Create, changes.Create]:
+    binary = _binary(media_type, data, thread, room)
+    attachment = {
+        "contentType": media_type,
+        "url": f"Binary/{binary.id}",
+        "size": len(data),
+        "hash": b64encode(sha1(data, usedforsecurity=False).digest()).decode(),
+        "title": filename,
+    }
+    reference: Resource = {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "description": filename,
+        "author": [conversations.reference(member)],
+        "content": [{"attachment": attachment}],
+        "context": {"related": [conversations.reference(f"Communication/{thread.header['id']}")]},
+    }
+    if "subject" in thread.header:
+        reference["subject"] = thread.header["subject"]
+    id = room.store.new_id("DocumentReference", reference)
+    return binary, changes.Create("DocumentReference", id, reference)
+
+
+def _binary(media_type: str, data: bytes, thread: Thread, room: Room) -> changes.Create:
+    body: Resource = {"resourceType": "Binary", "contentType": media_type}
+    if "subject" in thread.header:
+        body["securityContext"] = thread.header["subject"]
+    body["data"] = b64encode(data).decode()
+    return changes.Create("Binary", room.store.new_id("Binary", body), body)

@@ -1,0 +1,1 @@
+"""Our own FHIR operations, one file each, named like the operation: `dossier.operation`."""

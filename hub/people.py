@@ -1,0 +1,107 @@
+"""Who is this patient, sender or recipient, in the record?
+
+Finds, and when nobody is found proposes what to write: the changes go into the caller's own commit, with a claim on
+each identifier, so that two messages about the same newcomer cannot make two of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common import errors
+from fhir_server import changes
+from hub import conversations
+from hub.room import Resource, Room
+from mapping import systems, v2_document, v2_identity
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A reference (`Patient/x`) and what must be committed for it to exist (nothing when it does)."""
+
+    ref: str
+    new: tuple[changes.Change, ...] = ()
+
+
+async def patient(identity: v2_identity.PatientIdentity, room: Room) -> Found:
+    """The patient that a hospital message describes: by INS, else by the hospital's own number.
+
+    An unknown one is created, provisional, unless the settings refuse it. Raises UnknownPatient (902) then, and when
+    the message gives no identifier at all.
+    """
+    resource = v2_identity.to_fhir(identity)
+    identifiers = [f"{one['system']}|{one['value']}" for one in resource.get("identifier", ()) if one.get("system")]
+    for token in identifiers:
+        if found := await room.find("Patient", identifier=token):
+            return Found(f"Patient/{found[0]['id']}")
+    if not identifiers:
+        raise errors.UnknownPatient("le message n'identifie pas le patient : donnez INS ou IPP", at="PID-3")
+    if room.settings.hospital_unknown_patient != "create":
+        raise errors.UnknownPatient("patient inconnu ; envoyez d'abord son identité", at="PID-3")
+    id = room.store.new_id("Patient", resource)
+    claims = tuple(changes.Claim(f"Patient|{token}", "Patient", id) for token in identifiers)
+    return Found(f"Patient/{id}", (changes.Create("Patient", id, resource), *claims))
+
+
+async def recipient(person: v2_document.Party, room: Room) -> Found:
+    """The professional behind a mailbox; an unknown one becomes a directory entry reached by mail."""
+    address = (person.mssante or "").lower()
+    if known := await by_mailbox(address, room):
+        return Found(f"PractitionerRole/{known['id']}")
+    practitioner: Resource = {
+        "resourceType": "Practitioner",
+        "active": True,
+        "name": [{"family": person.family or address, **({"given": [person.given]} if person.given else {})}],
+    }
+    if person.identifier:
+        practitioner["identifier"] = [{"system": f"urn:oid:{systems.PROFESSIONALS}", "value": person.identifier}]
+    practitioner_id = room.store.new_id("Practitioner", practitioner)
+    role: Resource = {
+        "resourceType": "PractitionerRole",
+        "active": True,
+        "practitioner": conversations.reference(f"Practitioner/{practitioner_id}"),
+        "telecom": [conversations.mssante(address)],
+    }
+    role_id = room.store.new_id("PractitionerRole", role)
+    new = (
+        changes.Create("Practitioner", practitioner_id, practitioner),
+        changes.Create("PractitionerRole", role_id, role),
+        changes.Claim(f"PractitionerRole|{address}", "PractitionerRole", role_id),
+    )
+    return Found(f"PractitionerRole/{role_id}", new)
+
+
+async def by_mailbox(address: str, room: Room) -> Resource | None:
+    """The active PractitionerRole that has this MSSanté mailbox."""
+    for role in await room.find("PractitionerRole", email=address.lower()):
+        if role.get("active", True) and conversations.mailbox(role) == address.lower():
+            return role
+    return None
+
+
+async def circle(patient: str, room: Room) -> list[str]:
+    """The professionals of the patient's circle of care, as PractitionerRole references."""
+    teams = await room.find("CareTeam", patient=patient, status="active")
+    members = [one["member"]["reference"] for team in teams for one in team.get("participant", ()) if "member" in one]
+    return [one for one in members if one.startswith("PractitionerRole/")]
+
+
+def display(identity: v2_identity.PatientIdentity) -> str:
+    """How a patient is called in a conversation's title: `Jeanne DELMAS`, by the name in use."""
+    used = next((one for one in identity.names if one.use == "usual"), None) or next(iter(identity.names), None)
+    return " ".join(part for part in (used.given.title(), used.family) if part) if used else "patient sans nom"
+
+
+async def name(ref: str, room: Room) -> tuple[str, str]:
+    """Display name and profession of a PractitionerRole, Practitioner or Organization; empty when unknown."""
+    resource = await room.read(ref)
+    if resource["resourceType"] == "Organization":
+        return str(resource.get("name", "")), ""
+    profession = next((str(one.get("text", "")) for one in resource.get("code", ())), "")
+    if resource["resourceType"] == "PractitionerRole":
+        if "practitioner" not in resource:
+            return "", profession
+        resource = await room.read(resource["practitioner"]["reference"])
+    first: Resource = next(iter(resource.get("name", ())), {})
+    parts = [*first.get("prefix", ()), *first.get("suffix", ()), *first.get("given", ()), first.get("family", "")]
+    return " ".join(part for part in parts if part), profession

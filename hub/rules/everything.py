@@ -1,0 +1,14 @@
+"""Which rules hold for every write, and in which order?
+
+First those that refuse, then those that add: a rule sees what the ones before it made.
+"""
+
+from __future__ import annotations
+
+from fhir_server import store
+from hub.rules import header, message, task
+
+
+def rules(secret: bytes) -> tuple[store.Rule, ...]:
+    """Every rule, to be handed to the store; `secret` keys the reply tokens of mail (MSS-02)."""
+    return (task.rule(), header.rule(secret), message.rule(secret))

@@ -1,0 +1,88 @@
+"""Is this conversation whole, and does every member have an inbox entry for it? (MODEL-01, MODEL-03)"""
+
+from __future__ import annotations
+
+from common import errors
+from fhir_server import access, changes, store
+from hub import conversations
+from hub.rules import draft, inbox
+from mapping import systems
+
+CATEGORIES = ("direct", "group", "patient", "request")
+
+
+def rule(secret: bytes) -> store.Rule:
+    """The rule for conversation headers; `secret` keys the reply tokens of the inbox entries."""
+
+    async def run(wanted: list[changes.Change], caller: access.Caller, view: store.View) -> list[changes.Change]:
+        room = draft.Draft(wanted, caller, view)
+        result: list[changes.Change] = []
+        for change in wanted:
+            if isinstance(change, changes.Create | changes.Update) and conversations.is_header(change.body):
+                result += await _keep(change, room, secret)
+            else:
+                result.append(change)
+        return result
+
+    return store.Rule(frozenset({"Communication"}), run)
+
+
+async def _keep(change: changes.Create | changes.Update, room: draft.Draft, secret: bytes) -> list[changes.Change]:
+    body = dict(change.body)
+    if isinstance(change, changes.Update):
+        await _check_update(change, room)
+    _check(body)
+    author = room.caller.actor if room.caller.memberships is not None else None
+    if author and isinstance(change, changes.Create) and author not in conversations.members(body):
+        body["recipient"] = [*body.get("recipient", ()), conversations.reference(author)]
+    if not body.get("identifier"):
+        body["identifier"] = [conversations.numbered(change.id)]
+    if "subject" in body:
+        await room.find(body["subject"].get("reference", ""), at="Communication.subject")
+    members = conversations.members(body)
+    kept = _with_body(change, body, frozenset(members))
+    entries = await inbox.entries(f"Communication/{change.id}", body, room, secret, sender=room.caller.actor)
+    return [kept, *entries]
+
+
+def _check(body: conversations.Resource) -> None:
+    problems = []
+    if body.get("status") not in ("in-progress", "completed"):
+        problems.append(("une conversation est ouverte (in-progress) ou close (completed)", "Communication.status"))
+    if not body.get("topic", {}).get("text"):
+        problems.append(("donnez un titre à la conversation", "Communication.topic.text"))
+    if not any(
+        conversations.has_code(one, systems.CONVERSATION_KIND, code)
+        for one in body.get("category", ())
+        for code in CATEGORIES
+    ):
+        problems.append(
+            (f"catégorie attendue : {', '.join(CATEGORIES)} ({systems.CONVERSATION_KIND})", "Communication.category")
+        )
+    if body.get("payload"):
+        problems.append(("l'en-tête ne porte pas de contenu : écrivez un message (partOf)", "Communication.payload"))
+    if problems:
+        raise errors.Invalid(
+            problems[0][0],
+            at=problems[0][1],
+            issues=tuple(errors.Issue(text, at, "business-rule") for text, at in problems),
+        )
+
+
+async def _check_update(change: changes.Update, room: draft.Draft) -> None:
+    held = await room.stored([f"Communication/{change.id}"])
+    for _, before in held.values():
+        if not conversations.is_header(before):
+            raise errors.Invalid("un message ne devient pas une conversation", at="Communication.partOf")
+        if before.get("subject") != change.body.get("subject"):
+            raise errors.Invalid("le patient d'une conversation ne change pas", at="Communication.subject")
+        if room.caller.memberships is not None and room.caller.actor not in conversations.members(before):
+            raise errors.Forbidden("seul un membre modifie la conversation", at="Communication")
+
+
+def _with_body(
+    change: changes.Create | changes.Update, body: conversations.Resource, readers: frozenset[str]
+) -> changes.Change:
+    if isinstance(change, changes.Create):
+        return changes.Create(change.type, change.id, body, change.readers | readers)
+    return changes.Update(change.type, change.id, body, change.version, change.readers | readers)

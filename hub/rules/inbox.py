@@ -1,0 +1,65 @@
+"""Which inbox entry does each member have, and is it read or unread? (MODEL-03)
+
+One Task per (conversation, member) under an id computed from both, so that no race can make a second one.
+"""
+
+from __future__ import annotations
+
+from common import clock
+from fhir_server import changes, ids
+from hub import conversations
+from hub.rules import draft
+from mapping import systems
+from mss import address
+
+_POSITIVE = (1 << 63) - 1
+
+
+async def entries(
+    header: str,
+    body: conversations.Resource,
+    room: draft.Draft,
+    secret: bytes,
+    *,
+    sender: str | None,
+    bump: bool = False,
+) -> list[changes.Change]:
+    """Create the missing entries of the header's members; with `bump` a new message makes the others' unread.
+
+    The sender's own entry is read. "À traiter" (status in-progress) and unread are independent: a handled entry
+    (completed) becomes open again with a new message, one to handle stays so.
+    """
+    owners = {f"Task/{entry_id(header, owner, body)}": owner for owner in conversations.members(body)}
+    held = await room.present(list(owners))
+    result: list[changes.Change] = []
+    for ref, owner in owners.items():
+        id = ref.partition("/")[2]
+        own = owner == sender
+        if ref not in held:
+            token = address.token(secret, header, owner)
+            patient, now = body.get("subject"), room.view.now()
+            task = conversations.inbox_entry(header, owner, patient=patient, read=own, token=token, now=now)
+            result.append(changes.Create("Task", id, task, frozenset({owner})))
+        elif bump:
+            version, task = held[ref]
+            result.append(changes.Update("Task", id, _after_message(task, own, room), version))
+    return result
+
+
+def entry_id(header: str, owner: str, body: conversations.Resource) -> str:
+    """The id of a member's entry: the same for the same conversation and member, in the patient's part."""
+    return derived_id(f"inbox|{header}|{owner}", body.get("subject"))
+
+
+def derived_id(seed: str, patient: conversations.Resource | None) -> str:
+    """An id that follows from `seed`, in the part of the patient referred to, so that no race makes a second one."""
+    patient_id = str(patient["reference"]).partition("/")[2] if patient else None
+    return ids.fhir_id(ids.hash64(seed) & _POSITIVE, "Task", patient_id)
+
+
+def _after_message(task: conversations.Resource, own: bool, room: draft.Draft) -> conversations.Resource:
+    after = {**task, "lastModified": clock.instant(room.view.now())}
+    if not own:
+        after["businessStatus"] = conversations.concept(systems.INBOX_STATUS, "unread")
+        after["status"] = "requested" if task["status"] == "completed" else task["status"]
+    return after

@@ -1,0 +1,152 @@
+"""What happens to everybody when a message is posted? (MODEL-02 to MODEL-04, MSS-01)
+
+Whatever door it came by: the members get an unread inbox entry and the right to read the message, its documents and the
+patient's identity; members reached by mail get a line in the delivery ledger and their mail is queued, in one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from common import clock, errors
+from fhir_server import access, changes, store
+from hub import conversations
+from hub.rules import draft, inbox
+from mapping import systems
+
+Resource = conversations.Resource
+
+
+def rule(secret: bytes) -> store.Rule:
+    """The rule for messages; `secret` keys the reply tokens of new inbox entries."""
+
+    async def run(wanted: list[changes.Change], caller: access.Caller, view: store.View) -> list[changes.Change]:
+        room = draft.Draft(wanted, caller, view)
+        result: list[changes.Change] = []
+        for change in wanted:
+            if (
+                not (isinstance(change, changes.Create | changes.Update) and change.body.get("partOf"))
+                or change.type != "Communication"
+            ):
+                result.append(change)
+            elif isinstance(change, changes.Create):
+                result += await _post(change, room, secret)
+            else:
+                result += await _revise(change, room, secret)
+        return result
+
+    return store.Rule(frozenset({"Communication"}), run)
+
+
+async def _post(change: changes.Create, room: draft.Draft, secret: bytes) -> list[changes.Change]:
+    header_ref = conversations.header_ref(change.body)
+    header = await room.find(header_ref, at="Communication.partOf[0]")
+    if not conversations.is_header(header):
+        raise errors.Invalid(
+            "un message fait partie d'une conversation, pas d'un message", at="Communication.partOf[0]"
+        )
+    body = _completed(change.body, header, room)
+    if body["status"] == "preparation":
+        return [changes.Create("Communication", change.id, body, change.readers)]
+    if header["status"] != "in-progress":
+        raise errors.Invalid("la conversation est close : rouvrez-la pour écrire", at="Communication.partOf[0]")
+    members = conversations.members(header)
+    body["recipient"] = [conversations.reference(one) for one in members]
+    kept = changes.Create("Communication", change.id, body, change.readers | frozenset(members))
+    shared = await _share(body, members, room)
+    entries = await inbox.entries(header_ref, header, room, secret, sender=body["sender"]["reference"], bump=True)
+    return [kept, *shared, *entries, *await _deliveries(header_ref, change.id, body, members, room)]
+
+
+def _completed(given: Resource, header: Resource, room: draft.Draft) -> Resource:
+    """The message with what the hub knows better than the client: sender, time, patient, channel."""
+    body = dict(given)
+    caller = room.caller
+    sender = body.setdefault("sender", conversations.reference(caller.actor or ""))
+    if caller.memberships is not None:
+        if sender.get("reference") != caller.actor:
+            raise errors.Forbidden("l'auteur d'un message est la personne connectée", at="Communication.sender")
+        if caller.actor not in conversations.members(header):
+            raise errors.Forbidden("seul un membre écrit dans la conversation", at="Communication.partOf[0]")
+    if not body.get("payload"):
+        raise errors.Invalid("un message porte un texte ou un document", at="Communication.payload")
+    if body.get("subject", header.get("subject")) != header.get("subject"):
+        raise errors.Invalid("le patient du message est celui de la conversation", at="Communication.subject")
+    if "subject" in header:
+        body["subject"] = header["subject"]
+    if body.get("status") != "preparation":
+        body.setdefault("sent", clock.instant(room.view.now()))
+    medium = "app" if caller.client in (None, "web") else "api"
+    body.setdefault("medium", [conversations.concept(systems.MEDIUM, medium)])
+    return body
+
+
+async def _revise(change: changes.Update, room: draft.Draft, secret: bytes) -> list[changes.Change]:
+    """A draft may become anything; a sent message may only be withdrawn, by its author (DISC-02)."""
+    held = await room.stored([f"Communication/{change.id}"])
+    if not held:
+        return [change]
+    version, before = next(iter(held.values()))
+    if room.caller.memberships is not None and before.get("sender", {}).get("reference") != room.caller.actor:
+        raise errors.Forbidden("seul son auteur modifie ou retire un message", at="Communication.sender")
+    if before["status"] == "preparation":
+        as_new = changes.Create("Communication", change.id, change.body, change.readers)
+        posted = await _post(as_new, room, secret)
+        first = posted[0]
+        assert isinstance(first, changes.Create)
+        return [
+            changes.Update("Communication", change.id, first.body, change.version or version, first.readers),
+            *posted[1:],
+        ]
+    if change.body.get("status") != "entered-in-error":
+        raise errors.Invalid(
+            "un message envoyé ne se modifie pas ; il se retire (entered-in-error)", at="Communication.status"
+        )
+    return [
+        changes.Update("Communication", change.id, {**before, "status": "entered-in-error"}, change.version or version)
+    ]
+
+
+async def _share(body: Resource, members: Iterable[str], room: draft.Draft) -> list[changes.Change]:
+    """Members may read the documents that the author put in the message, and who the patient is."""
+    readers = frozenset(members)
+    result: list[changes.Change] = []
+    if patient := body.get("subject", {}).get("reference"):
+        result.append(changes.Share("Patient", patient.partition("/")[2], readers))
+    for place, payload in enumerate(body["payload"]):
+        at = f"Communication.payload[{place}]"
+        if "contentAttachment" in payload:
+            raise errors.Invalid("déposez le document (DocumentReference) et citez-le par contentReference", at=at)
+        if ref := payload.get("contentReference", {}).get("reference"):
+            document = await room.find(ref, at=f"{at}.contentReference")
+            result += [_shared(one, readers) for one in (ref, *_binaries(document))]
+    return result
+
+
+def _shared(ref: str, readers: frozenset[str]) -> changes.Share:
+    type, _, id = ref.partition("/")
+    return changes.Share(type, id, readers)
+
+
+def _binaries(document: Resource) -> list[str]:
+    urls = [str(one.get("attachment", {}).get("url", "")) for one in document.get("content", ())]
+    return [url for url in urls if url.startswith("Binary/")]
+
+
+async def _deliveries(
+    header: str, id: str, body: Resource, members: Iterable[str], room: draft.Draft
+) -> list[changes.Change]:
+    """A ledger line and queued work for each member reached by mail, except the author."""
+    outside = [one for one in members if one != body["sender"]["reference"]]
+    roles = await room.present(outside)
+    patient, now = body.get("subject"), room.view.now()
+    result: list[changes.Change] = []
+    for member in outside:
+        if member in roles and conversations.wants_mail(roles[member][1]):
+            message = f"Communication/{id}"
+            task = conversations.delivery(header, message, member, patient=patient, now=now)
+            task_id = inbox.derived_id(f"deliver|{message}|{member}", patient)
+            readers = frozenset({body["sender"]["reference"], *members})
+            result.append(changes.Create("Task", task_id, task, readers))
+            result.append(changes.Enqueue("mail", "Task", task_id))
+    return result

@@ -1,0 +1,204 @@
+"""What runs while the hub runs?
+
+Opens the record, gives each door its flow, starts the delivery worker and the HTTP server, and takes all of it down
+again in the opposite order when told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from common import clock, errors
+from common.events import Events, configure, emit
+from connectors.hospital import mllp
+from fhir_server import app, store
+from fhir_server.r4 import load
+from hub import database, feed, keys, settings, signin, site
+from hub.flows import deliver, hospital_document, mail_in
+from hub.operations import dossier
+from hub.room import Room
+from hub.rules import everything
+from hub.seed import small
+from mss import reception, send
+
+# The pages are named, not imported: the conductor knows no page, and runs without them.
+PAGES = "web.mount:build"
+STOP_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The ports that really listen; None for a door that this process does not open."""
+
+    http: int
+    mllp: int | None = None
+    smtp: int | None = None
+    lmtp: int | None = None
+
+
+async def run(config: settings.Settings, *, ports_file: Path | None = None, worker: int = 0) -> None:
+    """Serve until SIGTERM or SIGINT. Only worker 0 opens the mail and hospital doors and delivers.
+
+    `ports_file` is written once everything listens.
+    """
+    configure(json=config.log_json)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        room = await stack.enter_async_context(opened(config, worker))
+        listening = _bind(config.host, config.port, shared=config.workers > 1)
+        http = _server(await _application(room, config))
+        stack.push_async_callback(_ended, asyncio.create_task(http.serve(sockets=[listening])), http)
+        doors = Doors(listening.getsockname()[1])
+        if worker == 0:
+            doors = await _open_doors(stack, room, doors.http)
+        while not http.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        gc.collect()
+        gc.freeze()  # the compiled definitions need no further walks
+        if ports_file:
+            _write_ports(ports_file, doors)
+        emit(Events.HUB_001, http=doors.http, mllp=doors.mllp, smtp=doors.smtp, lmtp=doors.lmtp, worker=worker)
+        await stop.wait()
+        emit(Events.HUB_002, worker=worker)
+
+
+@contextlib.asynccontextmanager
+async def opened(config: settings.Settings, worker: int = 0) -> AsyncIterator[Room]:
+    """The room of a hub on this database, closed at the end. The schema must be up to date (`database.prepare`)."""
+    definitions = load.definitions(config.data / "cache")
+    secret = keys.secret(config.data)
+    record = await store.Store.open(
+        config.database_url, definitions, rules=everything.rules(secret), clock=clock.system, worker=worker
+    )
+    try:
+        yield Room(record, definitions, config, clock.system, secret)
+    finally:
+        await record.close()
+
+
+async def _application(room: Room, config: settings.Settings) -> Any:
+    """The FHIR dispatcher with the operations, in front of health, metrics and the pages."""
+    people = signin.SignIn(database.kept_tokens(config), demo=config.demo)
+    live = feed.Feed()
+    room.store.listen(live.publish)
+    outside = site.build(room.store)
+    fhir = app.build_app(
+        room.store,
+        authenticate=people.check,
+        operations=(dossier.operation,),
+        mount=outside,
+        max_body=config.fhir_max_bytes,
+        on_error=lambda problem, request: emit(Events.HUB_004, correlation=request, error=repr(type(problem).__name__)),
+    )
+    outside.mount("/", _pages()(fhir, live, people, small.tiles() if config.demo else ()))
+    return fhir
+
+
+def _pages() -> Callable[..., Any]:
+    module, _, name = PAGES.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int) -> Doors:
+    config = room.settings
+    hospital = await mllp.serve(
+        mllp.Mllp(host=config.host, port=config.mllp_port, max_bytes=config.mllp_max_bytes),
+        partial(hospital_document.receive, room=room),
+        on_broken=partial(hospital_document.broken, room=room),
+        on_oversize=partial(_oversize, room=room),
+    )
+    stack.push_async_callback(hospital.close)
+    mail = await reception.serve(
+        reception.Reception(
+            host=config.host,
+            smtp_port=config.smtp_port,
+            lmtp_port=config.lmtp_port,
+            domains=(config.mail_domain,),
+            max_bytes=config.mail_max_bytes,
+        ),
+        partial(mail_in.receive, room=room),
+        partial(mail_in.refused, room=room),
+    )
+    stack.push_async_callback(mail.close)
+    worker = asyncio.create_task(deliver.run(room, smtp(config)))
+    stack.push_async_callback(_cancelled, worker)
+    return Doors(http, hospital.port, mail.smtp_port, mail.lmtp_port)
+
+
+def smtp(config: settings.Settings) -> send.Smtp:
+    """How mail leaves: the operator's submission service, as set."""
+    return send.Smtp(
+        host=config.mail_smtp_host,
+        port=config.mail_smtp_port,
+        starttls=config.mail_starttls,
+        client_certificate=config.mail_client_certificate,
+        client_key=config.mail_client_key,
+        local_hostname=config.mail_domain,
+    )
+
+
+async def _oversize(head: bytes, size: int, peer: str, room: Room) -> bytes:
+    error = errors.TooLarge(f"message de plus de {room.settings.mllp_max_bytes} octets", at="MSH")
+    return await hospital_document.refuse(head, error, peer, room)
+
+
+def _server(application: Any) -> uvicorn.Server:
+    class Server(uvicorn.Server):
+        """Stops when we say so: the process has more doors to close than uvicorn knows of."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Any:
+            yield
+
+    config = uvicorn.Config(
+        application,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    return Server(config)
+
+
+async def _ended(task: asyncio.Task[None], http: uvicorn.Server) -> None:
+    http.should_exit = True
+    await task
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening.bind((host, port))
+    return listening
+
+
+def _write_ports(path: Path, doors: Doors) -> None:
+    draft = path.with_suffix(".tmp")
+    ports = {"http": doors.http, "mllp": doors.mllp, "mllps": None, "smtp": doors.smtp, "lmtp": doors.lmtp}
+    draft.write_text(json.dumps(ports))
+    draft.replace(path)

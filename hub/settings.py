@@ -1,0 +1,94 @@
+"""What can an operator set, and what is it when they say nothing?
+
+Read once, from `HUB_*` environment variables over `hub.toml` over the defaults below, then handed down. A secret is a
+path to a file, never a value. `docs/settings.md` is printed from this class; a test fails when it is stale.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from common import errors
+
+
+def _doc(text: str, default: Any) -> Any:
+    return field(default=default, metadata={"doc": text})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of the hub. Ports: 0 picks a free one."""
+
+    data: Path = _doc("folder of everything the hub keeps: database, keys, caches", Path("data"))
+    database: str = _doc("PostgreSQL URL; empty means the SQLite file `hub.sqlite` in the data folder", "")
+    host: str = _doc("address every door listens on", "127.0.0.1")
+    port: int = _doc("HTTP: FHIR API and web app", 8000)
+    mllp_port: int = _doc("HL7 v2 over MLLP", 2575)
+    smtp_port: int = _doc("mail in, SMTP", 2525)
+    lmtp_port: int = _doc("mail in, LMTP (behind Postfix)", 2524)
+    workers: int = _doc("HTTP processes; more than one needs PostgreSQL", 1)
+    demo: bool = _doc("fictitious region: persona tiles at sign-in and a banner on every page", False)
+    log_json: bool = _doc("one JSON object per log line instead of text", False)
+    mail_mailbox: str = _doc("the hub's own mailbox, base of the reply addresses", "conv@hub.demo.mssante.fr")
+    mail_smtp_host: str = _doc("operator's submission server", "127.0.0.1")
+    mail_smtp_port: int = _doc("operator's submission port", 18025)
+    mail_starttls: bool = _doc("require STARTTLS towards the operator", False)
+    mail_client_certificate: Path | None = _doc("PEM certificate of the application mailbox", None)
+    mail_client_key: Path | None = _doc("PEM key of the application mailbox", None)
+    mail_product: str = _doc("product reference sent in X-MSS-NIL", "SPICO-HUB")
+    mail_max_bytes: int = _doc("largest mail accepted", 25 * 1024 * 1024)
+    mllp_max_bytes: int = _doc("largest HL7 message accepted", 25 * 1024 * 1024)
+    fhir_max_bytes: int = _doc("largest HTTP request body accepted", 25 * 1024 * 1024)
+    hospital_organization: str = _doc("Organization id that hospital messages are attributed to", "hopital")
+    hospital_unknown_patient: str = _doc("`create` a provisional patient, or `refuse` with 902", "create")
+    hospital_reused_id: str = _doc(
+        "other content under a known message id: `accept` as a new message, or `refuse`", "accept"
+    )
+    hospital_triage: str = _doc("PractitionerRole id that receives letters addressed to nobody we know", "claire")
+
+    @property
+    def database_url(self) -> str:
+        """`postgresql://…` as given, or `sqlite:///ABSOLUTE PATH`."""
+        return self.database or f"sqlite:///{(self.data / 'hub.sqlite').resolve()}"
+
+    @property
+    def mail_domain(self) -> str:
+        """Domain of the hub's mailbox: right-hand side of every Message-ID that the hub makes."""
+        return self.mail_mailbox.partition("@")[2]
+
+    def with_options(self, **given: Any) -> Settings:
+        """A copy with every option that was really given (None means not given)."""
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
+
+
+def read(environment: Mapping[str, str] = os.environ, file: Path | None = None) -> Settings:
+    """Settings from the environment over the file (`HUB_CONFIG`, default `hub.toml` when it exists).
+
+    Raises errors.Unreadable naming the setting whose value cannot be understood or that does not exist.
+    """
+    path = file or Path(environment.get("HUB_CONFIG", "hub.toml"))
+    values: dict[str, object] = dict(tomllib.loads(path.read_text())) if path.exists() else {}
+    known = {one.name: one for one in fields(Settings)}
+    for name in values:
+        if name not in known:
+            raise errors.Unreadable(f"{path}: unknown setting {name}", at=name)
+    for name in known:
+        if (variable := f"HUB_{name.upper()}") in environment:
+            values[name] = environment[variable]
+    return Settings(**{name: _convert(name, known[name].type, value) for name, value in values.items()})
+
+
+def _convert(name: str, kind: object, value: object) -> Any:
+    try:
+        if kind == "int":
+            return int(str(value))
+        if kind == "bool":
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[str(value).lower()]
+        return Path(str(value)) if "Path" in str(kind) else str(value)
+    except (ValueError, KeyError):
+        raise errors.Unreadable(f"{name}: {value!r} is not a value of type {kind}", at=name) from None

@@ -1,0 +1,58 @@
+"""Who is the person or software behind a bearer token, as the record sees them?
+
+The seam between `identity` (whose token is it) and `fhir_server.access` (what may they see): another source of
+identities replaces `identity`, never the places where rights are checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from functools import lru_cache
+
+from common import errors
+from fhir_server import access
+from hub.seed import small
+from identity import tokens
+
+PERSON_LIFETIME = timedelta(hours=12)
+CLIENT_LIFETIME = timedelta(hours=12)
+SYSTEM_LIFETIME = timedelta(hours=1)
+
+
+@lru_cache(maxsize=4096)
+def caller(identity: tokens.Identity) -> access.Caller:
+    """The rights of an identity: everything for the machine's operator, memberships of the person, or open data."""
+    if identity.kind == "system":
+        return access.Caller(None, identity.client, memberships=None, scopes=identity.scopes, name=identity.name)
+    if not identity.actor:
+        return access.Caller(None, identity.client, scopes=identity.scopes, name=identity.name)
+    client, scopes, name = identity.client or None, identity.scopes, identity.name
+    return access.person(identity.actor, *identity.also, client=client, scopes=scopes, name=name)
+
+
+def persona(name: str, *, client: str = "", scopes: tuple[str, ...] = ()) -> tokens.Identity:
+    """The identity of a persona of the demo region, alone or through a software. Raises NotFound for other names."""
+    found = small.PERSONAS.get(name)
+    if found is None:
+        raise errors.NotFound(f"persona inconnu : {name} ; choix : {', '.join(small.PERSONAS)}")
+    also = (found.practitioner,) if found.practitioner else ()
+    return tokens.Identity("person", found.actor, also, client, scopes, found.display)
+
+
+class SignIn:
+    """What the doors and the pages use: `check` a token; in the demo, make one for a `persona`."""
+
+    def __init__(self, kept: tokens.Tokens, *, demo: bool) -> None:
+        self._tokens = kept
+        self._demo = demo
+
+    async def check(self, token: str) -> access.Caller:
+        """The caller behind a token. Raises Unauthenticated."""
+        return caller(await self._tokens.check(token))
+
+    async def persona(self, name: str) -> str:
+        """A token for the one-tap tiles. Raises Forbidden outside the demo, NotFound for an unknown persona."""
+        if not self._demo:
+            raise errors.Forbidden("les connexions en un geste n'existent que dans la démonstration")
+        return await asyncio.to_thread(self._tokens.mint, persona(name, client="web"), PERSON_LIFETIME)

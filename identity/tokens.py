@@ -1,0 +1,98 @@
+"""Whose bearer token is this?
+
+Opaque random tokens, looked up by digest, so that a revoked one stops at once (see docs/decisions). A checked token is
+remembered for a few seconds, which bounds how long a revocation takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+
+import sqlalchemy as sql
+
+from common import clock, errors
+from identity import tables
+
+REMEMBERED_SECONDS = 5.0
+REMEMBERED_TOKENS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`kind` is person (somebody acts), client (software on its own) or system (the machine's operator)."""
+
+    kind: str
+    actor: str = ""
+    also: tuple[str, ...] = ()
+    client: str = ""
+    scopes: tuple[str, ...] = ()
+    name: str = ""
+
+
+class Tokens:
+    """Tokens in the hub's database. `engine` is a synchronous SQLAlchemy engine; look-ups run in a thread."""
+
+    def __init__(self, engine: sql.Engine, now: clock.Clock) -> None:
+        self._engine = engine
+        self._now = now
+        self._known: dict[str, tuple[float, Identity]] = {}
+
+    def mint(self, identity: Identity, lifetime: timedelta) -> str:
+        """Make and keep a token; only its digest stays in the database."""
+        text = secrets.token_urlsafe(32)
+        now = self._now()
+        row = {
+            "digest": _digest(text),
+            "actor": identity.actor,
+            "also": " ".join(identity.also),
+            "client": identity.client,
+            "scopes": " ".join(identity.scopes),
+            "name": identity.name,
+            "kind": identity.kind,
+            "created": clock.micros(now),
+            "expires": clock.micros(now + lifetime),
+        }
+        with self._engine.begin() as connection:
+            connection.execute(tables.token.insert(), row)
+        return text
+
+    def revoke(self, text: str) -> None:
+        """Forget a token; unknown ones are ignored."""
+        with self._engine.begin() as connection:
+            connection.execute(tables.token.delete().where(tables.token.c.digest == _digest(text)))
+        self._known.pop(text, None)
+
+    async def check(self, text: str) -> Identity:
+        """The identity behind a token. Raises Unauthenticated when unknown or expired."""
+        found = self._known.get(text)
+        if found and found[0] > time.monotonic():
+            return found[1]
+        identity = await asyncio.to_thread(self._look_up, text)
+        if len(self._known) >= REMEMBERED_TOKENS:
+            self._known.clear()
+        self._known[text] = (time.monotonic() + REMEMBERED_SECONDS, identity)
+        return identity
+
+    def _look_up(self, text: str) -> Identity:
+        query = tables.token.select().where(tables.token.c.digest == _digest(text))
+        with self._engine.connect() as connection:
+            row = connection.execute(query).mappings().first()
+        if row is None or row["expires"] <= clock.micros(self._now()):
+            raise errors.Unauthenticated("jeton inconnu ou expiré : demandez-en un nouveau")
+        return Identity(
+            kind=row["kind"],
+            actor=row["actor"],
+            also=tuple(row["also"].split()),
+            client=row["client"],
+            scopes=tuple(row["scopes"].split()),
+            name=row["name"],
+        )
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode()).digest()
