@@ -1,0 +1,19 @@
+"""How does a template become a page, with what every page carries?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import HTMLResponse
+
+from web.room import Room
+from web.session import SignedIn
+
+
+def page(
+    room: Room, template: str, *, person: SignedIn | None = None, status: int = 200, **values: Any
+) -> HTMLResponse:
+    """The rendered template. `csrf` is what forms on the page must send back."""
+    csrf = person.csrf if person else values.pop("csrf", "")
+    shared = {"demo": room.demo, "person": person, "csrf": csrf, "status": status}
+    return HTMLResponse(room.templates.get_template(template).render({**shared, **values}), status)

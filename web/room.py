@@ -1,0 +1,78 @@
+"""What is every page handed? The API, the feed, the sign-in, the clock, the templates.
+
+The conductor builds one Room for the process (`app.build`); nothing here is global.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Protocol
+
+import jinja2
+
+from common import clock
+from fhir_server import access
+from web import fhir
+
+
+class Change(Protocol):
+    """Something a listener may see has changed. An empty `type` means: look at everything again."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def conversation(self) -> str | None: ...
+
+
+class Feed(Protocol):
+    """Changes from the first step of the iteration on; the iterator registers itself before it first waits."""
+
+    def subscribe(self, caller: access.Caller) -> AsyncIterator[Change]: ...
+
+
+class SignIn(Protocol):
+    """Who may come in. Tokens are opaque here."""
+
+    async def persona(self, name: str) -> str:
+        """A new token for a persona of the demo. Raises NotFound, or Forbidden outside the demo."""
+
+    async def check(self, token: str) -> access.Caller:
+        """Who this token stands for. Raises Unauthenticated when unknown, expired or revoked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """A one-tap tile of the demo: `name` for the sign-in, `label` and `what` for the reader."""
+
+    name: str
+    label: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Everything a page needs besides the request. `personas` is empty outside the demo."""
+
+    api: fhir.AsPerson
+    feed: Feed
+    sign_in: SignIn
+    personas: Sequence[Persona]
+    now: clock.Clock
+    zone: tzinfo
+    templates: jinja2.Environment
+    seconds_between_signs_of_life: float = 15.0
+
+    @property
+    def demo(self) -> bool:
+        """Fictitious data: every page says so."""
+        return bool(self.personas)
+
+    def local(self) -> datetime:
+        """Now, in the region's zone."""
+        return self.now().astimezone(self.zone)

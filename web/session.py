@@ -1,0 +1,126 @@
+"""Who is on the other side of this browser, and did the page itself send this form?
+
+The cookie `hub_session` holds the person's bearer token, the same that software would send to the API; nothing is kept
+here. Forms carry a token derived from that secret, on top of a check of the request's origin.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from common import errors
+from fhir_server import access
+from web import fhir
+from web.room import Room
+
+COOKIE = "hub_session"
+VISITOR = "hub_visitor"  # before sign-in: a random value that the sign-in form is bound to
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """The person, their token, and the FHIR API as they see it."""
+
+    caller: access.Caller
+    token: str
+    api: fhir.Client
+
+    @property
+    def actor(self) -> str:
+        """The hat worn, `PractitionerRole/x`."""
+        return str(self.caller.actor)
+
+    @property
+    def tag(self) -> str:
+        """What the browser names this person's drafts by: stable for the person, says nothing about them."""
+        return blake2b(self.actor.encode(), digest_size=8, person=b"hub-draft").hexdigest()
+
+    @property
+    def csrf(self) -> str:
+        """What this person's forms must carry."""
+        return derived(self.token)
+
+
+async def signed_in(request: Request, room: Room) -> SignedIn:
+    """The person of this request. Raises Unauthenticated."""
+    token = request.cookies.get(COOKIE, "")
+    if not token:
+        raise errors.Unauthenticated("connectez-vous")
+    return await admit(token, room, correlation(request))
+
+
+def correlation(request: Request) -> str:
+    """The id that follows this request through the record and the logs, and that a person may quote."""
+    return str(request.scope.get("correlation", ""))
+
+
+async def admit(token: str, room: Room, correlation: str) -> SignedIn:
+    """The person a token stands for. Raises Unauthenticated, also for software without an acting person."""
+    caller = await room.sign_in.check(token)
+    if caller.actor is None:
+        raise errors.Unauthenticated("ce jeton est celui d'un logiciel : l'application demande celui d'une personne")
+    return SignedIn(caller, token, room.api(token, correlation))
+
+
+def remember(response: Response, token: str, request: Request) -> None:
+    """Keep the token in the browser for this session, out of reach of scripts and of other sites' forms."""
+    _set(response, COOKIE, token, request)
+    response.delete_cookie(VISITOR, path="/")
+
+
+def forget(response: Response) -> None:
+    """Sign out of this browser."""
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
+
+
+def visitor(request: Request) -> str:
+    """The random value of a browser that has not signed in, a new one when it has none."""
+    return request.cookies.get(VISITOR) or secrets.token_urlsafe(18)
+
+
+def remember_visitor(response: Response, value: str, request: Request) -> None:
+    """Bind the sign-in form to this browser."""
+    _set(response, VISITOR, value, request)
+
+
+def derived(secret: str) -> str:
+    """The form token of a secret that only this browser and we know."""
+    return blake2b(secret.encode(), digest_size=16, person=b"hub-form").hexdigest()
+
+
+def check_form(given: str, secret: str) -> None:
+    """Raises Forbidden when a form was not made for this browser."""
+    if not hmac.compare_digest(given.encode(), derived(secret).encode()):
+        raise errors.Forbidden("ce formulaire a expiré : rechargez la page puis recommencez, rien n'a été enregistré")
+
+
+def check_origin(headers: Mapping[str, str], method: str) -> None:
+    """Raises Forbidden when another site sends a request that changes something.
+
+    Browsers state the origin of every such request; one that states none is refused, since no browser sends it.
+    """
+    if method in SAFE:
+        return
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin") or headers.get("referer", "")
+    if site not in (None, "same-origin") or not origin or urlsplit(origin).netloc != headers.get("host"):
+        raise errors.Forbidden("cette demande vient d'un autre site : rien n'a été enregistré")
+
+
+def way_back(value: str) -> str:
+    """Where to go after sign-in: a path of this site, else the inbox."""
+    local = value.startswith("/") and not value.startswith(("//", "/\\")) and value.isprintable()
+    return value if local else "/"
+
+
+def _set(response: Response, name: str, value: str, request: Request) -> None:
+    secure = request.url.scheme == "https"
+    response.set_cookie(name, value, path="/", httponly=True, samesite="lax", secure=secure)
