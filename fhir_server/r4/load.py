@@ -29,7 +29,7 @@ _READ = ("StructureDefinition", "SearchParameter", "CompartmentDefinition", "Val
 Raw = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # three megabytes of text help nobody
 class Definitions:
     """What R4 says, compiled. `types` are the 146 concrete resource types in alphabetical order.
 
