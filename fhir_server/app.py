@@ -140,7 +140,7 @@ class App:
             answer = await routes.run(self._server, request)
             pretty = ("_pretty", "true") in request.shown
             if request.segments[-1:] == ["_search"]:  # the form may have asked for a format too
-                format = media.negotiate(headers.get(b"accept", b""), request.asked_format)
+                format = _format(request)
             body, content_type = self._rendered(answer, format, pretty)
         except _Disconnected:
             return
@@ -172,19 +172,12 @@ class App:
             params,
             headers,
             caller,
-            self._public or _base(scope["scheme"], headers.get(b"host", b"")) + self._base,
+            self._public or _address(scope["scheme"], headers.get(b"host", b"")) + self._base,
             request_id,
             prefer=media.prefer(headers[b"prefer"]) if b"prefer" in headers else _NO_WISH,
             shown=shown,
         )
-        # The raw content of a Binary has a type of its own; every other answer must be one that is served.
-        is_raw = segments[:1] == ["Binary"] and method in ("GET", "HEAD") and not request.asked_format
-        accept = headers.get(b"accept", b"")
-        format = (
-            media.JSON
-            if is_raw and not media.asks_for_fhir(accept, "")
-            else media.negotiate(accept, request.asked_format)
-        )
+        format = _format(request)
         if method in _WITH_BODY:
             request.body = await _read_body(receive, headers, self._max_body)
         return request, format
@@ -231,8 +224,17 @@ def _token(headers: dict[bytes, bytes]) -> str:
     return sent[7:].strip().decode("latin-1")
 
 
+def _format(request: Request) -> media.Format:
+    """The format of the answer. Raises NotAcceptable, before anything is done that could not be answered."""
+    accept = request.headers.get(b"accept", b"")
+    may_be_raw = request.segments[:1] == ["Binary"] and request.method in ("GET", "HEAD")
+    if may_be_raw and not media.asks_for_fhir(accept, request.asked_format):
+        return media.JSON  # the content leaves under its own type, an outcome as JSON
+    return media.negotiate(accept, request.asked_format)
+
+
 @lru_cache(maxsize=256)
-def _base(scheme: str, host: bytes) -> str:
+def _address(scheme: str, host: bytes) -> str:
     """The address the client used. Raises Unreadable for a Host that could not stand in a link."""
     text = host.decode("latin-1")
     if not _HOST.fullmatch(text):

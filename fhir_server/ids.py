@@ -63,6 +63,11 @@ def milliseconds(rid: int) -> int:
     return (rid >> (_WORKER_BITS + _COUNTER_BITS)) + _EPOCH_MS
 
 
+def worker(rid: int) -> int:
+    """Which process made a rid."""
+    return rid >> _COUNTER_BITS & (WORKERS - 1)
+
+
 def encode(number: int) -> str:
     """A 64-bit number, signed or not, as 13 characters."""
     number &= _UNSIGNED

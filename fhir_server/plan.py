@@ -32,7 +32,8 @@ class Plan:
 
     `by_url` finds an entry by what links may call it. `links` are the places that name another entry or a condition,
     with the entry they stand in. `creates` are the conditional creates by entry index, `conditions` the conditional
-    references by their text, `claims` what is claimed for each key of the creates.
+    references by their text, `claims` what is claimed for each key of the creates. `deleted` is what goes away, as
+    `Type/id`.
     """
 
     entries: list[Entry]
@@ -41,6 +42,7 @@ class Plan:
     creates: dict[int, conditional.Criteria] = field(default_factory=dict)
     conditions: dict[str, Condition] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
 
     def of(self, *methods: str) -> list[Entry]:
         """The entries with one of these methods, in order."""
@@ -103,6 +105,7 @@ def _check(server: Server, request: Request, entry: Entry, plan: Plan) -> None:
         raise exchange.unavailable(f"{shown} : pas disponible dans une transaction", at=url)
     access.may(request.caller, _RIGHTS[entry.method], type)
     if entry.method == "DELETE":
+        plan.deleted.add(entry.ref)
         return
     if entry.resource is None:
         raise errors.Unreadable("resource est obligatoire pour POST et PUT", at=f"{entry.at}.resource")
@@ -139,9 +142,9 @@ def _names(entries: list[Entry]) -> dict[str, Entry]:
             names[one.full_url] = one
         type = one.segments[0]
         tail = "/".join(one.full_url.rsplit("/", 2)[-2:])
-        own = f"{type}/{one.resource.get('id')}"
-        for name in {tail if tail.startswith(f"{type}/") else own, own}:
-            short[name] = one if short.get(name, one) is one else None
+        own = f"{type}/{one.resource.get('id', '')}"
+        name = tail if tail.startswith(f"{type}/") else own
+        short[name] = one if short.get(name, one) is one else None
     for name, entry in short.items():
         if entry is not None:
             names.setdefault(name, entry)

@@ -28,6 +28,7 @@ from fhir_server.commit import Indexer, Plan, Preparer, Ref, Valid, fold
 from fhir_server.commit import Rejected as Rejected
 from fhir_server.commit import Validator as Validator
 from fhir_server.conditions import Query
+from fhir_server.engines.postgres import Postgres
 from fhir_server.engines.sqlite import Sqlite
 from fhir_server.journal import Journal
 from fhir_server.outbox import Outbox
@@ -134,7 +135,11 @@ class Store:
         """
         indexer = indexer or index.Indexer(definitions, base=base)
         validator = validator or validate.Validator(definitions)
-        engine: Engine = Sqlite.open(Path(str(url).removeprefix("sqlite:///")))
+        engine: Engine
+        if str(url).startswith(("postgresql://", "postgres://")):
+            engine = await Postgres.open(str(url), worker)
+        else:
+            engine = Sqlite.open(Path(str(url).removeprefix("sqlite:///")))
         numbers = ids.Maker(worker, lambda: int(clock().timestamp() * 1000), after=engine.last_seq)
         preparer = Preparer(indexer, validator, numbers.next, index.GENERATION)
         return cls(

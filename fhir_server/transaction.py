@@ -136,8 +136,8 @@ async def _conditional_references(server: Server, request: Request, todo: plan.P
 
 async def _only(server: Server, request: Request, todo: plan.Plan, wanted: conditional.Criteria) -> Stored | None:
     """What the transaction itself deletes does not count: deletions come first."""
-    gone = {entry.ref for entry in todo.of("DELETE")}
-    rows = [row for row in await conditional.matches(server, request.caller, wanted) if row.ref not in gone]
+    rows = await conditional.matches(server, request.caller, wanted)
+    rows = [row for row in rows if row.ref not in todo.deleted]
     if len(rows) > 1:
         raise errors.Stale("Plusieurs ressources répondent à la condition : précisez-la")
     return rows[0] if rows else None

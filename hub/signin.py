@@ -51,6 +51,10 @@ class SignIn:
         """The caller behind a token. Raises Unauthenticated."""
         return caller(await self._tokens.check(token))
 
+    async def forget(self, token: str) -> None:
+        """Signed out: the token opens nothing any more."""
+        await asyncio.to_thread(self._tokens.revoke, token)
+
     async def persona(self, name: str) -> str:
         """A token for the one-tap tiles. Raises Forbidden outside the demo, NotFound for an unknown persona."""
         if not self._demo:

@@ -31,20 +31,21 @@ Value = str | Literal[_Sentinel.DELETE] | None
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Repetition:
-    """One repetition of a field. Numbers count from 1; sub-component 0 is the whole component."""
+    """One repetition of a field, cut at its component separators. Numbers count from 1; sub-component 0 is the whole
+    component."""
 
-    data: bytes
+    components: tuple[bytes, ...]
     syntax: Syntax
 
     @property
-    def components(self) -> list[bytes]:
-        return _split(self.data, self.syntax.component)
+    def data(self) -> bytes:
+        """The bytes as they came."""
+        return self.syntax.component.join(self.components)
 
     def raw(self, component: int = 1, sub: int = 0) -> bytes:
-        """The bytes as they came, b"" when absent."""
-        parts = self.components
-        part = parts[component - 1] if component <= len(parts) else b""
-        if not sub:
+        """The bytes of a part as they came, b"" when absent."""
+        part = self.components[component - 1] if component <= len(self.components) else b""
+        if not sub or not part:
             return part
         inner = _split(part, self.syntax.subcomponent)
         return inner[sub - 1] if sub <= len(inner) else b""
@@ -78,11 +79,11 @@ class Segment:
     def repetitions(self, field: int) -> tuple[Repetition, ...]:
         """The repetitions that hold something."""
         parts = _split(self.raw(field), self.syntax.repetition)
-        return tuple(Repetition(part, self.syntax) for part in parts if part)
+        return tuple(repetition(part, self.syntax) for part in parts if part)
 
     def first(self, field: int) -> Repetition:
         """The first repetition, which may be empty."""
-        return Repetition(_split(self.raw(field), self.syntax.repetition)[0], self.syntax)
+        return repetition(_split(self.raw(field), self.syntax.repetition)[0], self.syntax)
 
     def get(self, field: int, component: int = 1, sub: int = 0) -> Value:
         return self.first(field).get(component, sub)
@@ -113,13 +114,11 @@ class Message:
 
     def get(self, path: str) -> Value:
         """The value at `PID-5.1`; in full `OBX[2]-5(1).4.1`. ValueError for a path of another form."""
-        name, rank, field, repetition, component, sub = _path(path)
+        name, rank, field, turn, component, sub = _path(path)
         for segment in self.all:
             if segment.name == name and segment.rank == rank:
                 parts = _split(segment.raw(field), self.syntax.repetition)
-                if repetition > len(parts):
-                    return None
-                return Repetition(parts[repetition - 1], self.syntax).get(component, sub)
+                return repetition(parts[turn - 1], self.syntax).get(component, sub) if turn <= len(parts) else None
         return None
 
     def text(self, path: str) -> str:
@@ -191,6 +190,11 @@ class Message:
     def key(self) -> tuple[str, str, str]:
         """What identifies the message at its sender: MSH-3, MSH-4, MSH-10."""
         return self.sending_application, self.sending_facility, self.control_id
+
+
+def repetition(data: bytes, syntax: Syntax) -> Repetition:
+    """One repetition from its bytes."""
+    return Repetition(tuple(_split(data, syntax.component)), syntax)
 
 
 def read(raw: bytes) -> Message:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from common import errors
 from mapping import codes, er7_text
@@ -47,16 +48,18 @@ class Syntax:
     def text(self, raw: bytes) -> str:
         """Decoded and unescaped."""
         text = raw.decode(self.encoding, "replace")
-        return er7_text.unescape(text, self._marks()) if self.escape and self.escape in raw else text
+        return er7_text.unescape(text, _marks(self)) if self.escape and self.escape in raw else text
 
     def raw(self, text: str) -> bytes:
         """Escaped and encoded; what the character set does not hold becomes a question mark."""
-        return er7_text.escape(text, self._marks()).encode(self.encoding, "replace")
+        return er7_text.escape(text, _marks(self)).encode(self.encoding, "replace")
 
-    def _marks(self) -> er7_text.Marks:
-        parts = (self.escape, self.field, self.component, self.repetition, self.subcomponent)
-        escape, field, component, repetition, sub = (part.decode(self.encoding, "replace") for part in parts)
-        return er7_text.Marks(escape, field, component, repetition, sub, self.encoding)
+
+@lru_cache(maxsize=64)
+def _marks(syntax: Syntax) -> er7_text.Marks:
+    parts = (syntax.escape, syntax.field, syntax.component, syntax.repetition, syntax.subcomponent)
+    escape, field, component, repetition, sub = (part.decode(syntax.encoding, "replace") for part in parts)
+    return er7_text.Marks(escape, field, component, repetition, sub, syntax.encoding)
 
 
 def read(lines: Sequence[bytes]) -> tuple[Syntax, list[Tolerance]]:

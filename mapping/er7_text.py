@@ -6,6 +6,7 @@ HL7 v2.5, 2.7: `\F\ \S\ \R\ \T\ \E\` stand for the separators, `\Xhh..\` for byt
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 _LINE_BREAKS = (".br", ".sp", ".ce")
@@ -44,15 +45,21 @@ def escape(text: str, marks: Marks) -> str:
 
     Control characters go too: they would end a segment or an MLLP frame.
     """
-    letters = zip(
-        (marks.escape, marks.field, marks.component, marks.repetition, marks.subcomponent), "EFSRT", strict=True
-    )
+    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_escapes(marks))
+
+
+@lru_cache(maxsize=64)
+def _escapes(marks: Marks) -> dict[int, str | None]:
     mark = marks.escape
+    separators = (marks.escape, marks.field, marks.component, marks.repetition, marks.subcomponent)
     table: dict[int, str | None] = dict.fromkeys(range(32))
-    table |= {ord(char): f"{mark}{letter}{mark}" if mark else " " for char, letter in letters if char}
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    table |= {
+        ord(char): f"{mark}{letter}{mark}" if mark else " "
+        for char, letter in zip(separators, "EFSRT", strict=True)
+        if char
+    }
     table[ord("\n")] = f"{mark}.br{mark}" if mark else " "
-    return lines.translate(table)
+    return table
 
 
 def _plain(sequence: str, marks: Marks) -> str | None:

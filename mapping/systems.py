@@ -5,6 +5,7 @@ Sources: FR Core `fr-core-patient`, `fr-core-practitioner`, `fr-core-organizatio
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote
 
 from mapping import codes
@@ -62,6 +63,7 @@ PROFESSIONALS = "1.2.250.1.71.4.2.1"
 STRUCTURES = "1.2.250.1.71.4.2.2"
 
 
+@lru_cache(maxsize=1024)
 def of_code(name: str) -> str:
     """The FHIR URL of a code system named by an OID (CDA), an HL7 table (`HL70357`) or a v2 mnemonic (`LN`).
 
@@ -76,6 +78,7 @@ def of_code(name: str) -> str:
     return local("code", name) if name else ""
 
 
+@lru_cache(maxsize=4096)
 def is_oid(text: str) -> bool:
     """Dotted numbers, at least two arcs, first arc 0 to 2, no leading zero."""
     arcs = text.split(".")

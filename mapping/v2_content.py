@@ -67,7 +67,9 @@ def read(obx: er7.Segment, *, max_bytes: int) -> Content:
 def decode(encoded: bytes, at: str) -> tuple[bytes, list[Tolerance]]:
     """Base64, padded or not, folded or not. Raises WrongType at `at`."""
     notes = []
-    compact = encoded if encoded.isalnum() else b"".join(encoded.split()).replace(b"\\.br\\", b"")
+    compact = encoded
+    if b" " in encoded or b"\n" in encoded or b"\\" in encoded:  # folded lines, also as an HL7 line break
+        compact = b"".join(encoded.replace(b"\\.br\\", b"").split())
     bare = compact.rstrip(b"=")
     if len(bare) % 4 == 1:
         raise refusals.WrongType(
@@ -96,7 +98,9 @@ def text(obx: er7.Segment) -> tuple[str, list[Tolerance]]:
     return _decoded_text(data), notes
 
 
-def _look(data: bytes, parts: list[bytes], *, obx: er7.Segment, notes: list[Tolerance], max_bytes: int) -> Content:
+def _look(
+    data: bytes, parts: tuple[bytes, ...], *, obx: er7.Segment, notes: list[Tolerance], max_bytes: int
+) -> Content:
     at = obx.at(5)
     declared = obx.syntax.text(b"/".join(parts[1:3])).strip().lower()
     media_type = _media_type(data)

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from mapping import (
+    cda,
     cda_header,
     codes,
     document_ids,
@@ -39,41 +40,47 @@ _OPERATIONS = {"T02": ("create", "NW", "F"), "T10": ("replace", "RO", "C"), "T04
 class Document:
     """A document with everything the message says about it. Times are FHIR dateTimes, systems FHIR URLs."""
 
-    control_id: str
-    trigger: str
     operation: str  # create, replace, delete
-    profile: str
-    sending_application: str
-    sending_facility: str
     patient: v2_identity.PatientIdentity
+    stay: v2_identity.Stay
     type: Coded
     title: str
     written: str
     unique_id: cda_header.Id
-    parent_id: cda_header.Id | None
-    set_id: cda_header.Id | None
+    parent_id: cda_header.Id | None  # the version that it replaces
     content: bytes  # b"" only for a delete
     media_type: str  # text/xml for a CDA
-    header: cda_header.Header | None
-    level: int  # of the CDA, 0 without one
-    readable: bytes | None  # what a person reads inside a CDA, or the content itself
-    readable_type: str
+    cda: cda.Cda | None
+    readable: document_to_fhir.File | None  # what a person reads inside a CDA, or the content itself
     confidentiality: str  # N, R, V
-    sender: Party | None
-    recipients: tuple[Party, ...]
-    reply_to: tuple[Party, ...]
+    people: v2_participants.Participants
     labels: frozenset[str]
     routes: frozenset[str]
     acks: frozenset[str]
     mail: v2_metadata.Mail
-    encounter_class: str  # PV1-2
-    visit: v2_identity.Identifier | None
     tolerances: tuple[Tolerance, ...]
+
+    @property
+    def header(self) -> cda_header.Header | None:
+        """The header of the CDA."""
+        return self.cda.header if self.cda else None
 
     @property
     def pdf(self) -> bytes | None:
         """The PDF, alone or inside the CDA."""
-        return self.readable if self.readable_type == v2_content.PDF else None
+        return self.readable.data if self.readable and self.readable.media_type == v2_content.PDF else None
+
+    @property
+    def sender(self) -> Party | None:
+        return self.people.sender
+
+    @property
+    def recipients(self) -> tuple[Party, ...]:
+        return self.people.recipients
+
+    @property
+    def reply_to(self) -> tuple[Party, ...]:
+        return self.people.reply_to
 
     @property
     def hash(self) -> str:
@@ -104,37 +111,25 @@ def read(
     notes += [*people.tolerances, *wishes.tolerances]
     kind = _type(txa, document, header, notes)
     unique_id, parent_id = _ids(message, txa, header, operation=operation, notes=notes)
-    readable, readable_type = _readable(content, document, notes)
     return Document(
-        control_id=message.control_id,
-        trigger=message.trigger,
         operation=operation,
-        profile=message.profile,
-        sending_application=message.sending_application,
-        sending_facility=message.sending_facility,
         patient=identity,
+        stay=v2_identity.stay(message.segment("PV1")),
         type=kind,
         title=(header.title if header else "") or kind.display or kind.code,
         written=_written(message, txa, header),
         unique_id=unique_id,
         parent_id=parent_id,
-        set_id=header.set_id if header else None,
         content=content.data if content else b"",
         media_type=content.media_type if content else "",
-        header=header,
-        level=content.cda.level if content and content.cda else 0,
-        readable=readable,
-        readable_type=readable_type,
+        cda=content.cda if content else None,
+        readable=_readable(content, document, notes),
         confidentiality=_confidentiality(txa, header),
-        sender=people.sender,
-        recipients=people.recipients,
-        reply_to=people.reply_to,
+        people=people,
         labels=wishes.labels,
         routes=wishes.routes,
         acks=wishes.acks,
         mail=wishes.mail,
-        encounter_class=message.text("PV1-2"),
-        visit=v2_identity.visit_number(message.segment("PV1")),
         tolerances=tuple(notes),
     )
 
@@ -143,7 +138,7 @@ def paper(document: Document) -> document_to_fhir.Paper:
     """The document as `document_to_fhir` files it; not for a delete, which only names one."""
     files = [document_to_fhir.File(document.media_type, document.content)]
     if document.readable and document.media_type == v2_content.CDA:
-        files.insert(0, document_to_fhir.File(document.readable_type, document.readable))
+        files.insert(0, document.readable)
     said = v2_identity.to_fhir(document.patient)
     return document_to_fhir.Paper(
         type=document.type,
@@ -154,7 +149,7 @@ def paper(document: Document) -> document_to_fhir.Paper:
         files=tuple(files),
         labels=document.labels,
         header=document.header,
-        level=document.level,
+        level=document.cda.level if document.cda else 0,
         parent_id=document.parent_id,
         patient={key: value for key, value in said.items() if key != "meta"},
         sender=document.sender,
@@ -293,18 +288,18 @@ def _ids(
 
 def _readable(
     content: v2_content.Content | None, document: v2_metadata.Observation, notes: list[Tolerance]
-) -> tuple[bytes | None, str]:
+) -> document_to_fhir.File | None:
     if content is None:
-        return None, ""
+        return None
     if content.cda is None:
-        return content.data, content.media_type
+        return document_to_fhir.File(content.media_type, content.data)
     body = content.cda.body
     if body is None or not body.data:
-        return None, ""
+        return None
     if body.media_type == v2_content.PDF and not v2_content.is_pdf(body.data):
         notes.append(note("embedded-pdf-broken", document.obx.at(5)))
-        return body.data, "application/octet-stream"
-    return body.data, body.media_type
+        return document_to_fhir.File("application/octet-stream", body.data)
+    return document_to_fhir.File(body.media_type, body.data)
 
 
 def _written(message: er7.Message, txa: er7.Segment, header: cda_header.Header | None) -> str:

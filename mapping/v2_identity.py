@@ -79,6 +79,14 @@ class PatientIdentity:
         return families[0] if families else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """The visit of a PV1: its class (E, I, N, O, R, V) and its number, the key of the stay."""
+
+    kind: str
+    number: Identifier | None
+
+
 def read(pid: er7.Segment, *, ins_authorities: frozenset[str] = systems.INS_PRODUCTION) -> PatientIdentity:
     """The identity of a PID segment; `ins_authorities` are the OIDs of the INS numbers that this hub accepts."""
     notes: list[Tolerance] = []
@@ -130,11 +138,11 @@ def identifier_to_fhir(identifier: Identifier) -> dict[str, Any]:
     return found
 
 
-def visit_number(pv1: er7.Segment | None) -> Identifier | None:
-    """PV1-19, the key of the stay."""
-    if pv1 is None or not pv1.raw(19):
-        return None
-    return _local(v2_types.number(pv1.first(19)), "VN")
+def stay(pv1: er7.Segment | None) -> Stay:
+    """PV1-2 and PV1-19."""
+    if pv1 is None:
+        return Stay("", None)
+    return Stay(pv1.text(2), _local(v2_types.number(pv1.first(19)), "VN"))
 
 
 def _identifiers(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common import errors
-from mapping import codes, er7, refusals, v2_content, v2_types
+from mapping import codes, er7, refusals, v2_content
 from mapping.tolerance import Tolerance, note
 
 
@@ -39,15 +39,11 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """An OBX with the PRT and NTE that follow it."""
+    """An OBX with the PRT and NTE that follow it; `code` is OBX-3.1 without the blanks of the guide's own tables."""
 
     obx: er7.Segment
+    code: str
     followers: tuple[er7.Segment, ...]
-
-    @property
-    def code(self) -> str:
-        """OBX-3.1 without the blanks that the guide's own tables hold."""
-        return v2_types.coded(self.obx.first(3)).code
 
     @property
     def is_file(self) -> bool:
@@ -63,7 +59,7 @@ def observations(message: er7.Message) -> list[Observation]:
             found.append((segment, []))
         elif found and segment.name in ("PRT", "NTE"):
             found[-1][1].append(segment)
-    return [Observation(obx, tuple(followers)) for obx, followers in found]
+    return [Observation(obx, "".join(obx.text(3).split()), tuple(followers)) for obx, followers in found]
 
 
 def read(others: Sequence[Observation]) -> Wishes:

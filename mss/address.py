@@ -90,8 +90,8 @@ def safe(text: str, limit: int = 200) -> str:
 
     This is the guard against header injection: whatever a person typed as a name or a title, it stays one value.
     """
-    line = _BLANKS.sub(" ", unicodedata.normalize("NFC", text))
-    return "".join(char for char in line if unicodedata.category(char) not in _UNSAFE)[:limit].strip()
+    line = "".join(char for char in _BLANKS.sub(" ", text) if unicodedata.category(char) not in _UNSAFE)
+    return _BLANKS.sub(" ", unicodedata.normalize("NFC", line))[:limit].strip()
 
 
 def parse(header: str) -> tuple[Mailbox, ...]:
@@ -112,7 +112,7 @@ def parse(header: str) -> tuple[Mailbox, ...]:
     return tuple(found)
 
 
-_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_UNSAFE = frozenset({"Cc", "Cf", "Cn", "Cs", "Co", "Zl", "Zp"})
 
 
 def _tag(recipient: str, mailbox: str) -> str | None:

@@ -85,7 +85,7 @@ def _alternative(part: mime.Part, content: Content, limits: mime.Limits) -> _Pie
         for plain, html in _walk(child, content, limits, related=False):
             plains += [plain] if plain is not None and not _is_rich(child) else []
             htmls += [html] if html is not None else [_as_html(plain)] if plain is not None and _is_rich(child) else []
-    return "\n\n".join(plains) if plains else None, "<hr>".join(htmls) if htmls else None
+    return "\n\n".join(plains) if plains else None, "<br>".join(htmls) if htmls else None
 
 
 def _is_rich(part: mime.Part) -> bool:
@@ -133,7 +133,7 @@ def _chosen(plain: str | None, html: str | None, content: Content) -> str:
         content.images += [_pasted(image, content) for image in converted.images]
     text = html_text.without_images(converted.text)
     # "Votre logiciel n'affiche pas le HTML": a stub must not hide the message.
-    is_stub = plain is None or len(text.split()) > 2 * len(plain.split()) + 20
+    is_stub = not plain or not plain.strip() or len(text.split()) > 2 * len(plain.split()) + 20
     return text if is_stub else plain or ""
 
 

@@ -69,6 +69,7 @@ class _Lines:
     line: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
     depth: int = 0
+    last_depth: int = 0
     verbatim: int = 0
     gap: bool = False
 
@@ -94,9 +95,11 @@ class _Lines:
         text = "-- " if text.strip(" ") == "--" and text.endswith(" ") else text.rstrip()
         text = text if self.verbatim or text == "-- " else text.strip()
         if text or force or self.line:
-            mark = "> " * min(self.depth, _DEEPEST)
+            depth = min(self.depth, _DEEPEST)
+            mark = "> " * depth
             if self.gap and self.lines and self.lines[-1].strip("> "):
-                self.lines.append(mark.rstrip())
+                self.lines.append(("> " * min(depth, self.last_depth)).rstrip())
+            self.last_depth = depth
             self.lines.append((mark + text) if text == "-- " else (mark + text).rstrip())
             self.gap = False
         self.line = []

@@ -41,10 +41,11 @@ def cut(text: str, html: str | None = None, *, forwarded: bool = False) -> Cut:
     if not text.strip() and html:
         text = html_text.without_images(html_text.convert(html).text)
     lines = text.split("\n")
-    forward = next((at for at, line in enumerate(lines) if _FORWARD.match(_plain(line))), None)
+    plain = [_plain(line) for line in lines]
+    forward = next((at for at, line in enumerate(plain) if _FORWARD.match(line)), None)
     end = len(lines) if forward is None else forward
-    hard = None if forwarded else _hard_start(lines, end)
-    soft = None if forwarded else _soft_start(lines, end if hard is None else hard)
+    hard = None if forwarded else _hard_start(lines, plain, end)
+    soft = None if forwarded else _soft_start(lines, plain, end if hard is None else hard)
     if hard is None and soft is None:
         reply, signature = _sign_off(lines)
         return Cut(_join(reply), "", _join(signature), forwarded=forwarded or forward is not None)
@@ -129,57 +130,56 @@ def _is_quoted(line: str) -> bool:
     return line.startswith((">", " >"))
 
 
-def _hard_start(lines: list[str], end: int) -> int | None:
+def _hard_start(lines: list[str], plain: list[str], end: int) -> int | None:
     """Where a program put the earlier message without marking its lines: all that follows is quotation."""
     for at in range(end):
         if _is_quoted(lines[at]):
             continue
-        plain = _plain(lines[at])
-        if _ORIGINAL.match(plain) or _OURS.search(plain) or _is_header_block(lines, at):
-            return _from_mark(lines, at)
-        after = _attribution(lines, at)
+        if _ORIGINAL.match(plain[at]) or _OURS.search(plain[at]) or _is_header_block(plain, at):
+            return _from_mark(plain, at)
+        after = _attribution(plain, at)
         # Unmarked lines below an attribution: believed only when it names an address, as no person would write.
-        if (
-            after is not None
-            and _ADDRESS.search(" ".join(map(_plain, lines[at:after])))
-            and not _opens_quote(lines, after)
-        ):
+        if after is not None and _ADDRESS.search(" ".join(plain[at:after])) and not _opens_quote(lines, after):
             return at
     return None
 
 
-def _from_mark(lines: list[str], at: int) -> int:
+def _from_mark(plain: list[str], at: int) -> int:
     """A mark and what belongs to it above: the rule that Outlook on the web draws, an attribution."""
     above = at - 1
-    while above > 0 and not lines[above].strip():
+    while above > 0 and not plain[above]:
         above -= 1
-    if above >= 0 and _RULE.match(_plain(lines[above])):
+    if above >= 0 and _RULE.match(plain[above]):
         return above
-    return next((n for n in range(max(0, above - 3), above + 1) if _attribution(lines, n) == above + 1), at)
+    return next((n for n in range(max(0, above - 3), above + 1) if _attribution(plain, n) == above + 1), at)
 
 
-def _is_header_block(lines: list[str], at: int) -> bool:
+def _is_header_block(plain: list[str], at: int) -> bool:
     """De, Envoyé, À, Objet (Outlook and many others) in neighbouring lines, the sender first."""
-    block = [_plain(line) for line in lines[at : at + 9]]
-    kinds = [_LABELS.get(match[1].lower().strip()) if (match := _LABEL.match(line)) else None for line in block]
-    if kinds[0] != "from" or not {"date", "to"} <= set(kinds):
+    if _label(plain[at]) != "from":
+        return False
+    block = [(line, kind) for line in plain[at : at + 9] if (kind := _label(line))]
+    if not {"date", "to"} <= {kind for _, kind in block}:
         return False
     # A letter typed by hand may start like this too; a program adds an address or an hour.
-    return any(kind and (_ADDRESS.search(line) or _WHEN.search(line)) for kind, line in zip(kinds, block, strict=True))
+    return any(_ADDRESS.search(line) or _WHEN.search(line) for line, _ in block)
 
 
-def _attribution(lines: list[str], at: int) -> int | None:
+def _label(line: str) -> str | None:
+    match = _LABEL.match(line)
+    return _LABELS.get(match[1].lower().strip()) if match else None
+
+
+def _attribution(plain: list[str], at: int) -> int | None:
     """The index after "Le 23/11/2026 à 09:12, Nadia Roux a écrit :" when one starts here (it may be folded)."""
-    first = _plain(lines[at])
-    dated = bool(_DATED.match(first))
-    if not dated and not first.endswith(":"):
+    dated = bool(_DATED.match(plain[at]))
+    if not dated and not plain[at].endswith(":"):
         return None
     joined = ""
-    for end in range(at, min(at + (4 if dated else 1), len(lines))):
-        plain = _plain(lines[end])
-        if not plain or (end > at and _DATED.match(plain)):
+    for end in range(at, min(at + (4 if dated else 1), len(plain))):
+        if not plain[end] or (end > at and _DATED.match(plain[end])):
             return None
-        joined = f"{joined} {plain}".strip()
+        joined = f"{joined} {plain[end]}".strip()
         if joined.endswith(":"):
             when, address = _WHEN.search(joined), _ADDRESS.search(joined)
             return end + 1 if (when and address) or (_WROTE.search(joined) and (when or address)) else None
@@ -187,16 +187,16 @@ def _attribution(lines: list[str], at: int) -> int | None:
 
 
 def _opens_quote(lines: list[str], at: int) -> bool:
-    return _is_quoted(next((line for line in lines[at:] if line.strip()), ""))
+    return _is_quoted(next((lines[n] for n in range(at, len(lines)) if lines[n].strip()), ""))
 
 
-def _soft_start(lines: list[str], end: int) -> int | None:
+def _soft_start(lines: list[str], plain: list[str], end: int) -> int | None:
     """Where an attribution, or our own separator, opens a quotation whose lines start with ">"."""
     for at in range(end):
-        after = _attribution(lines, at)
+        after = _attribution(plain, at)
         if after is not None and (_is_quoted(lines[at]) or _opens_quote(lines, after)):
             return at
-        if _is_quoted(lines[at]) and _OURS.search(_plain(lines[at])):
+        if _is_quoted(lines[at]) and _OURS.search(plain[at]):
             return at
     return None
 

@@ -45,6 +45,9 @@ class SignIn(Protocol):
     async def check(self, token: str) -> access.Caller:
         """Who this token stands for. Raises Unauthenticated when unknown, expired or revoked."""
 
+    async def forget(self, token: str) -> None:
+        """The token stands for nobody from now on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Persona:

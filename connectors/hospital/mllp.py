@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import traceback
-from typing import cast
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import cast
 
 from common.events import Events, emit
 from connectors.hospital import frames, line

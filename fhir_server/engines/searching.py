@@ -208,7 +208,7 @@ def texts(condition: Text, statement: Statement, contains: str, table: str = "s"
 
 
 def stages(query: Query, at: Cursor | None, *, walks: bool) -> range:
-    """The statements of a page: two where a walk finds rows with a value for the first sort apart from those without."""
+    """The statements of a page: two where a walk keeps rows without a value for the first sort apart."""
     if not query.count:
         return range(0)
     first = order(query)[0]

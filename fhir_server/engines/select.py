@@ -77,10 +77,20 @@ class _Source:
 
 
 class Select:
-    """One statement of a search; `stage` 1 gives the rows without a value for the first sort."""
+    """One statement of a search.
+
+    `stage` 1 gives the rows without a value for the first sort; `parts` are all those where rows may be, when known.
+    """
 
     def __init__(
-        self, dialect: Dialect, query: Query, memberships: Memberships, driver: Driver, *, stage: int = 0
+        self,
+        dialect: Dialect,
+        query: Query,
+        memberships: Memberships,
+        driver: Driver,
+        *,
+        stage: int = 0,
+        parts: Sequence[int] = (),
     ) -> None:
         self.statement = Statement(dialect.mark)
         self._dialect = dialect
@@ -88,6 +98,7 @@ class Select:
         self._memberships = memberships
         self._driver = driver
         self._stage = stage
+        self._parts = parts
         self._sorts = searching.order(query)
 
     def page(self, at: Cursor | None, limit: int) -> str:
@@ -197,6 +208,8 @@ class Select:
 
     def _filters(self, source: _Source) -> list[str]:
         found = [f"r.type = {self.statement.arg(self._query.type)}", "r.deleted = 0"]
+        if self._parts:
+            found.append(f"r.part IN ({_marks(self._parts, self.statement)})")
         if self._memberships is not None:
             found.append(self._dialect.readers(self._memberships, self.statement))
         met = {id(one) for one in source.met}

@@ -206,8 +206,8 @@ def _claim(connection: sqlite3.Connection, claim: Claim) -> None:
     type, id = owner = _owner(connection, part, claim.key)
     if owner == (claim.type, claim.id):
         return
-    alive = connection.execute("SELECT 1 FROM resource WHERE type = ? AND fid = ? AND deleted = 0", owner).fetchone()
-    if alive:
+    deleted = connection.execute("SELECT 1 FROM resource WHERE type = ? AND fid = ? AND deleted = 1", owner).fetchone()
+    if not deleted:
         raise Taken(claim.key, f"{type}/{id}")
     # Whoever held it was deleted: the key is free again.
     connection.execute("UPDATE unique_key SET type = ?, fid = ? WHERE part = ? AND key = ?", (*values[2:], *values[:2]))

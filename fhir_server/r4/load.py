@@ -29,7 +29,7 @@ _READ = ("StructureDefinition", "SearchParameter", "CompartmentDefinition", "Val
 Raw = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)  # three megabytes of text help nobody
+@dataclass(frozen=True, slots=True, repr=False)
 class Definitions:
     """What R4 says, compiled. `types` are the 146 concrete resource types in alphabetical order.
 
@@ -43,6 +43,10 @@ class Definitions:
     value_sets: dict[str, value_sets.Codes]
     search: search_params.SearchTables
     shapes: Shapes
+
+    def __repr__(self) -> str:
+        """Short: the tables are three megabytes of text."""
+        return f"Definitions(FHIR R4, {len(self.types)} types)"
 
 
 class _Cached(msgspec.Struct, frozen=True, array_like=True):

@@ -37,13 +37,18 @@ _LIVELY_STYLE = re.compile(
 )
 
 
+_START = re.compile(r"\s*<div").match
+
 # libxml2's own limits on depth (256) and size stay on.
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
 
 
 def parse(div: str) -> etree._Element:
-    """The tree of a `div`. Raises ValueError (a French reason) when it is not well-formed XML without prologue."""
-    if not div.lstrip().startswith("<div"):  # so no declaration, no DOCTYPE, no processing instruction either
+    """The tree of a `div`.
+
+    Raises ValueError (a French reason) when it is not well-formed XML without prologue, TypeError when it is no text.
+    """
+    if not _START(div):  # so no declaration, no DOCTYPE, no processing instruction either
         raise ValueError(f'le texte doit commencer par <div xmlns="{NAMESPACE}">')
     try:
         return etree.fromstring(div, _PARSER)

@@ -63,7 +63,8 @@ def read(data: bytes, definitions: load.Definitions) -> Json:
 
 def _write_children(parent: etree._Element, value: Json, shape: elements.Shape, shapes: elements.Shapes) -> None:
     names = {key.removeprefix("_") for key in value}
-    names.discard("resourceType")
+    if shape.kind == "resource":
+        names.discard("resourceType")  # elsewhere it is an element: ExampleScenario.instance.resourceType
     if unknown := names - shape.names.keys():
         raise errors.Invalid(f"{shape.name} n'a pas d'élément « {min(unknown)} »", at=shape.name)
     for name in sorted(names, key=shape.ranks.__getitem__):

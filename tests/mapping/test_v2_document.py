@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import errors
-from mapping import document_ids, er7, refusals, systems, v2_content, v2_document
+from mapping import document_ids, document_to_fhir, er7, refusals, systems, v2_content, v2_document
 from mapping.cda_header import Id
 from tests.builders_hl7 import DOCUMENTS, Header, Person, Wishes, a_cda, a_pdf, an_mdm
 
@@ -27,18 +27,20 @@ def codes(document: v2_document.Document) -> list[str]:
 def test_a_cda_around_a_pdf_gives_both() -> None:
     pdf = a_pdf("Bonjour")
     document = read(an_mdm("M1", content=a_cda("DOC-M1", pdf=pdf)))
-    assert (document.operation, document.media_type, document.level) == ("create", "text/xml", 1)
+    assert (document.operation, document.media_type) == ("create", "text/xml")
+    assert document.cda
+    assert document.cda.level == 1
     assert document.pdf == pdf
     assert document.title == "Lettre de liaison à la sortie"
     assert document.written == "2026-11-20T14:30:00+01:00"
     assert document.unique_id == Id(DOCUMENTS, "DOC-M1")
-    assert (document.encounter_class, document.visit and document.visit.value) == ("I", "VN000117")
+    assert (document.stay.kind, document.stay.number and document.stay.number.value) == ("I", "VN000117")
     assert document.tolerances == ()
 
 
 def test_a_pdf_alone_is_the_document() -> None:
     document = read(an_mdm(content=a_pdf(), header=Header(declared=("application", "pdf"))))
-    assert (document.media_type, document.header, document.level) == ("application/pdf", None, 0)
+    assert (document.media_type, document.header) == ("application/pdf", None)
     assert document.pdf == document.content
     assert document.type.code == "34112-3"
 
@@ -213,7 +215,7 @@ def test_base64_comes_back_folded_or_not(data: bytes) -> None:
     ],
 )
 def test_a_document_identifier_is_found_in_every_form(text: str, expected: Id | None) -> None:
-    assert document_ids.read(er7.Repetition(text.encode(), er7.Syntax()), local="urn:local") == expected
+    assert document_ids.read(er7.repetition(text.encode(), er7.Syntax()), local="urn:local") == expected
 
 
 def test_the_cda_wins_over_the_message() -> None:
@@ -224,7 +226,8 @@ def test_the_cda_wins_over_the_message() -> None:
 
 def test_a_broken_pdf_inside_a_cda_is_kept_as_bytes() -> None:
     document = read(an_mdm(content=a_cda("DOC-MSG0001", pdf=b"not a pdf")))
-    assert (document.pdf, document.readable, document.readable_type) == (None, b"not a pdf", "application/octet-stream")
+    assert document.pdf is None
+    assert document.readable == document_to_fhir.File("application/octet-stream", b"not a pdf")
     assert codes(document) == ["embedded-pdf-broken"]
 
 

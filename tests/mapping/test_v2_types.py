@@ -10,7 +10,7 @@ SYNTAX = er7.Syntax()
 
 
 def value(text: str) -> er7.Repetition:
-    return er7.Repetition(text.encode(), SYNTAX)
+    return er7.repetition(text.encode(), SYNTAX)
 
 
 @pytest.mark.parametrize(

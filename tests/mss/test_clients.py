@@ -25,7 +25,7 @@ def squeezed(text: str) -> str:
 
 def html_of(part: mime.Part) -> str:
     if part.children:
-        return "<hr>".join(filter(None, map(html_of, part.children)))
+        return "<br>".join(filter(None, map(html_of, part.children)))
     return mime.text(part) if part.media_type == "text/html" else ""
 
 

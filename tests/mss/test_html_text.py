@@ -37,7 +37,7 @@ def text(html: str) -> str:
         ("<title>t</title>a", "a"),
         ("2 &lt; 3 &amp; 5 &gt; 4 &eacute;", "2 < 3 & 5 > 4 é"),
         ("<html><body>a</body></html><p>pied ajouté</p>", "a\n\npied ajouté"),
-        ("<html><body>a</body></html>\n<html><body>b</body></html>", "ab"),
+        ("<html><body>a</body></html>\n<html><body>b</body></html>", "a b"),
         ("<hr>", "_" * 32),
         ("<div>-- <br>Dr X</div>", "-- \nDr X"),
     ],

@@ -146,7 +146,8 @@ def test_html_is_used_only_when_there_is_no_text() -> None:
 line = st.sampled_from(
     [
         "", " ", ">", "> x", ">> y", "38,4", "Bonjour", "--", "-- ", ATTRIBUTION, BLOCK, OURS, quoted(OURS),
-        "ci-dessous", "Envoyé de mon iPhone", "De : a@b.fr", "Envoyé : 09:12", "À : x", "Objet : y", "_" * 32, reply_text.SEPARATOR,
+        "ci-dessous", "Envoyé de mon iPhone", "De : a@b.fr", "Envoyé : 09:12", "À : x", "Objet : y", "_" * 32,
+        reply_text.SEPARATOR,
         "Le 23/11/2026 à 09:12, x <a@b.fr> a", "écrit :", "---------- Message transféré ---------",
         "Dr X, tél. 0300000000",
     ]

@@ -1,3 +1,5 @@
+"""A small story on an in-memory record, and a browser without a browser in front of it."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

@@ -127,6 +127,9 @@ class Record:
             raise errors.NotFound("persona inconnu")
         return f"jeton-{name}"
 
+    async def forget(self, token: str) -> None:
+        self.tokens.pop(token, None)
+
     # -- what the pages ask
 
     def app(self) -> Starlette:

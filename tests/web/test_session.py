@@ -83,9 +83,10 @@ async def test_a_sign_in_form_of_another_browser_is_refused(browser: Browser) ->
     assert answer.status_code == 403
 
 
-async def test_signing_out_ends_the_session_of_this_browser(nadia: Browser) -> None:
+async def test_signing_out_ends_the_session_and_its_token(nadia: Browser, story: Story) -> None:
     answer = await nadia.post("/deconnexion")
     assert (answer.status_code, answer.headers["location"]) == (303, "/connexion")
+    assert "jeton-nadia" not in story.record.tokens
     assert (await nadia.get("/")).headers["location"] == "/connexion?suite=/"
 
 

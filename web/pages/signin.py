@@ -36,9 +36,10 @@ async def enter(request: Request, room: Room) -> Response:
 
 
 async def leave(request: Request, room: Room) -> Response:
-    """Sign out of this browser."""
+    """Sign out: the session's token is worth nothing afterwards, wherever else it was copied to."""
     person = await session.signed_in(request, room)
     session.check_form(_field(await request.form(), "csrf"), person.token)
+    await room.sign_in.forget(person.token)
     response = RedirectResponse("/connexion", 303)
     session.forget(response)
     return response

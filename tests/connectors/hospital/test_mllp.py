@@ -355,3 +355,22 @@ def a_certificate(folder: Path) -> Path:
     path = folder / "hub.pem"
     path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
     return path
+
+
+def test_the_door_works_on_the_event_loop_that_serves(hub: Hub) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def exchange() -> bytes:
+        door = await mllp.serve(SETTINGS, hub.on_message, on_broken=hub.on_broken, on_oversize=hub.on_oversize)
+        reader, writer = await connect(door)
+        writer.write(b"noise\x0bMSH|half\x0bMSH|1\x1c\x0d")
+        writer.write_eof()
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        await door.close()
+        return answer
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(exchange()) == frames.wrap(b"ACK MSH|1")
+    assert hub.broken == [(b"MSH|half", "restarted")]

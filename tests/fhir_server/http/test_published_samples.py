@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fhir_server.http.samples import BASE
+from tests.fhir_server.http.samples import BASE, a_patient, identified
 
 Client = httpx.AsyncClient
 
@@ -45,6 +45,9 @@ async def test_an_example_is_kept_as_it_was_written(fhir: Client, path: Path) ->
 
 @pytest.mark.skipif(not LOT.exists(), reason="the samples are not on this machine")
 async def test_a_published_submission_is_one_transaction_whose_parts_find_each_other(fhir: Client) -> None:
+    # The submission names its patient by a search, so that one has to be there.
+    ins = identified("123456789012345", "urn:oid:1.2.250.1.213.1.4.8")
+    await fhir.put("/Patient/known", json=a_patient(id="known", identifier=ins))
     answer = await fhir.post("", content=LOT.read_bytes(), headers={"Content-Type": "application/fhir+json"})
     assert answer.status_code == 200, answer.text
     assert {one["response"]["status"] for one in answer.json()["entry"]} == {"201 Created"}
@@ -53,3 +56,4 @@ async def test_a_published_submission_is_one_transaction_whose_parts_find_each_o
         url = one["response"]["location"].removeprefix(BASE).partition("/_history")[0]
         stored += (await fhir.get(url, headers={"Accept": "application/fhir+json"})).text
     assert "urn:uuid:aaaaaaaa" not in stored
+    assert '"reference":"Patient/known"' in stored

@@ -4,70 +4,85 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhir_server.r4 import load, xml
-from fhir_server.r4.quick import Quick
-from fhir_server.r4.report import Report
-from fhir_server.r4.validate import Validator
+from fhir_server.r4 import bindings, load, quick, report, validate, xml
 from tests.fhir_server.r4.generated import Maker, spoil
+from tests.fhir_server.r4.samples import Resource
 
 SEEDS = st.integers(min_value=0, max_value=2**32)
 LETTERS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff", include_characters="\t\n\r")
 TEXTS = st.lists(st.text(LETTERS, min_size=1, max_size=20).filter(str.strip), min_size=1, max_size=4)
 
 examples = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
-@examples
-@given(seed=SEEDS, texts=TEXTS)
-def test_what_the_tables_describe_passes_except_for_invariants(
-    definitions: load.Definitions, validator: Validator, seed: int, texts: list[str]
-) -> None:
-    resource = Maker(definitions, seed, texts).resource(Random(seed).choice(definitions.types))
-    assert {issue.code for issue in validator.check(resource)} <= {"invariant"}
+class World:
+    """The definitions and what is made of them, in an object that says little when Hypothesis prints it."""
+
+    def __init__(self, definitions: load.Definitions) -> None:
+        self.definitions = definitions
+        self.validator = validate.Validator(definitions)
+        bound = bindings.Bindings(definitions.value_sets)
+        self._parts = (frozenset(definitions.types), definitions.shapes, bound)
+        self.quick = quick.Quick(*self._parts)
+
+    def report(self) -> report.Report:
+        return report.Report(*self._parts)
+
+    def resource(self, seed: int, texts: list[str]) -> Resource:
+        return Maker(self.definitions, seed, texts).resource(Random(seed).choice(self.definitions.types))
+
+    def spoiled(self, seed: int, texts: list[str], times: int) -> Resource:
+        resource, random = self.resource(seed, texts), Random(seed)
+        for _ in range(times):
+            if resource:
+                spoil(resource, random)
+        return resource
+
+
+@pytest.fixture(scope="module")
+def world(definitions: load.Definitions) -> World:
+    return World(definitions)
 
 
 @examples
 @given(seed=SEEDS, texts=TEXTS)
-def test_json_to_xml_to_json_is_the_same(definitions: load.Definitions, seed: int, texts: list[str]) -> None:
-    resource = Maker(definitions, seed, texts).resource(Random(seed).choice(definitions.types))
-    assert xml.read(xml.write(resource, definitions), definitions) == resource
+def test_what_the_tables_describe_passes_except_for_invariants(world: World, seed: int, texts: list[str]) -> None:
+    assert {issue.code for issue in world.validator.check(world.resource(seed, texts))} <= {"invariant"}
+
+
+@examples
+@given(seed=SEEDS, texts=TEXTS)
+def test_json_to_xml_to_json_is_the_same(world: World, seed: int, texts: list[str]) -> None:
+    resource = world.resource(seed, texts)
+    assert xml.read(xml.write(resource, world.definitions), world.definitions) == resource
 
 
 @examples
 @given(seed=SEEDS, texts=TEXTS, times=st.integers(min_value=0, max_value=3))
 def test_a_broken_resource_gives_issues_and_never_an_exception(
-    definitions: load.Definitions, validator: Validator, seed: int, texts: list[str], times: int
+    world: World, seed: int, texts: list[str], times: int
 ) -> None:
-    random = Random(seed)
-    resource = Maker(definitions, seed, texts).resource(random.choice(definitions.types))
-    for _ in range(times):
-        if resource:
-            spoil(resource, random)
-    for issue in validator.check(resource):
+    for issue in world.validator.check(world.spoiled(seed, texts, times)):
         assert issue.text
         assert issue.severity == "error"
         assert issue.code in ("structure", "required", "value", "code-invalid", "invariant")
-        assert issue.expression == "" or issue.expression.split(".")[0] in definitions.types
+        assert issue.expression == "" or issue.expression.split(".")[0] in world.definitions.types
 
 
 @examples
 @given(seed=SEEDS, texts=TEXTS, times=st.integers(min_value=0, max_value=2))
 def test_the_quick_yes_is_never_contradicted_by_the_slow_pass(
-    definitions: load.Definitions, validator: Validator, seed: int, texts: list[str], times: int
+    world: World, seed: int, texts: list[str], times: int
 ) -> None:
-    random = Random(seed)
-    resource = Maker(definitions, seed, texts).resource(random.choice(definitions.types))
-    for _ in range(times):
-        if resource:
-            spoil(resource, random)
-    types, shapes, bindings = validator._types, validator._shapes, validator._bindings
-    issues = Report(types, shapes, bindings).run(resource)
-    if Quick(types, shapes, bindings).accepts(resource):
+    resource = world.spoiled(seed, texts, times)
+    issues = world.report().run(resource)
+    if world.quick.accepts(resource):
         assert issues == []
     elif not issues:
         assert any(sign in repr(resource) for sign in ("'#", "contained", "'_", "urn:", "?"))

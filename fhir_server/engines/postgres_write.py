@@ -1,0 +1,249 @@
+"""How do commits become rows on PostgreSQL?
+
+A create is one statement whose every row has the same `part`; commits that only create go in together as one atomic
+`executemany`, without BEGIN and COMMIT. Everything else is one transaction, its statements grouped over the commits
+of a batch. When a batch fails its commits are tried one by one, so that each gets its own answer.
+
+Every UPDATE and DELETE names `part`, or `lane` for the outbox, by equality: a spread-out database refuses it otherwise.
+Rows are locked in one order (by part and number), so that two batches do not wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from common import errors
+from fhir_server import ids
+from fhir_server.engines import postgres_claims
+from fhir_server.engines.connections import Connection
+from fhir_server.rows import JournalRow, Moved, Put, Write
+
+CREATE = """
+WITH r AS (
+    INSERT INTO resource (part, rid, type, fid, version, updated, deleted, sort_date, method, generation, readers, eq,
+        body)
+    VALUES ($1::bigint, $2::bigint, $3::text, $4::text, $5::int, $6::bigint, $7::smallint, $8::bigint, $9::text,
+        $10::int, $11::bigint[], $12::bigint[], $13::bytea)
+), h AS (
+    INSERT INTO hot (part, hash, sort_date, rid)
+    SELECT $1::bigint, u.hash, $8::bigint, $2::bigint FROM unnest($14::bigint[]) u (hash)
+), s AS (
+    INSERT INTO str (part, rid, param, n, folded, raw)
+    SELECT $1::bigint, $2::bigint, u.param, u.n, u.folded, u.raw
+    FROM unnest($15::int[], $16::text[], $17::text[]) WITH ORDINALITY u (param, folded, raw, n)
+), d AS (
+    INSERT INTO dat (part, rid, param, lo, hi)
+    SELECT $1::bigint, $2::bigint, u.param, u.lo, u.hi FROM unnest($18::int[], $19::bigint[], $20::bigint[])
+        u (param, lo, hi)
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO event (part, lane, seq, type, fid, version, method, updated, actor, cause, tx)
+VALUES ($1::bigint, $21::smallint, $22::bigint, $3::text, $4::text, $5::int, $9::text, $6::bigint, $23::text,
+    $24::text, pg_current_xact_id())
+"""
+
+# Nothing happens, not even a version row, when the row is no longer what was read: then no event comes back.
+UPDATE = """
+WITH r AS (
+    UPDATE resource SET version = $5::int, updated = $6::bigint, deleted = $7::smallint, sort_date = $8::bigint,
+        method = $9::text, generation = $10::int, readers = $11::bigint[], eq = $12::bigint[], body = $13::bytea
+    WHERE part = $1::bigint AND rid = $2::bigint AND version = $14::int AND readers = $15::bigint[]
+    RETURNING rid
+), v AS (
+    INSERT INTO version (part, rid, version, type, fid, updated, method, body)
+    SELECT o.part, o.rid, o.version, o.type, o.fid, o.updated, o.method, o.body
+    FROM resource o JOIN r ON r.rid = o.rid WHERE o.part = $1::bigint AND o.version = $14::int
+), c AS (
+    DELETE FROM hot USING r WHERE hot.part = $1::bigint AND hot.rid = r.rid AND hot.sort_date = $16::bigint
+    AND hot.hash = ANY($17::bigint[])
+), h AS (
+    INSERT INTO hot (part, hash, sort_date, rid)
+    SELECT $1::bigint, u.hash, $8::bigint, r.rid FROM r, unnest($18::bigint[]) u (hash)
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO event (part, lane, seq, type, fid, version, method, updated, actor, cause, tx)
+SELECT $1::bigint, $19::smallint, $20::bigint, $3::text, $4::text, $5::int, $9::text, $6::bigint, $21::text, $22::text,
+    pg_current_xact_id() FROM r
+RETURNING seq
+"""
+
+CLEAR_STRINGS = "DELETE FROM str WHERE part = $1 AND rid = $2"
+CLEAR_DATES = "DELETE FROM dat WHERE part = $1 AND rid = $2"
+FILL_RANGES = """
+WITH s AS (
+    INSERT INTO str (part, rid, param, n, folded, raw)
+    SELECT $1::bigint, $2::bigint, u.param, u.n, u.folded, u.raw
+    FROM unnest($3::int[], $4::text[], $5::text[]) WITH ORDINALITY u (param, folded, raw, n)
+)
+INSERT INTO dat (part, rid, param, lo, hi)
+SELECT $1::bigint, $2::bigint, u.param, u.lo, u.hi FROM unnest($6::int[], $7::bigint[], $8::bigint[]) u (param, lo, hi)
+ON CONFLICT DO NOTHING
+"""
+SHARE = """
+UPDATE resource SET readers = $3 WHERE part = $1 AND rid = $2 AND version = $4 AND readers = $5 RETURNING rid
+"""
+# A resource moves to another patient: its rows leave the old part, and its old versions come along.
+LEAVE = """
+DELETE FROM resource WHERE part = $1 AND rid = $2 AND version = $3 AND readers = $4
+RETURNING version, type, fid, updated, method, body
+"""
+LEAVE_VERSIONS = """
+DELETE FROM version WHERE part = $1 AND rid = $2 RETURNING version, type, fid, updated, method, body
+"""
+LEAVE_KEYS = "DELETE FROM hot WHERE part = $1 AND rid = $2 AND sort_date = $3 AND hash = ANY($4)"
+ARRIVE = """
+INSERT INTO version (part, rid, version, type, fid, updated, method, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+ENQUEUE = """
+INSERT INTO outbox (part, lane, seq, consumer, type, fid, due, attempts, leased_until, state, error)
+VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 'waiting', '')
+"""
+FINISH = "DELETE FROM outbox WHERE part = $1 AND lane = $2 AND seq = $3"
+KEEP = """
+INSERT INTO journal (part, seq, door, key, at, state, settled, cause, meta, answer, raw)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+"""
+SETTLE = """
+UPDATE journal SET state = $3, answer = $4, cause = $5, settled = $6 WHERE part = $1 AND seq = $2 RETURNING seq
+"""
+NOTIFY = "SELECT pg_notify('hub', $1)"
+EVENTS = ":"  # the message that says that there are events; any other is the name of a consumer
+
+
+async def together(connection: Connection, writes: Sequence[Write | JournalRow]) -> None:
+    """All of these commits in one transaction. Raises what any of them raises; then none of them happened."""
+    entries = [_kept(one) for one in writes if isinstance(one, JournalRow)]
+    commits = [one for one in writes if isinstance(one, Write)]
+    if not commits:
+        await connection.executemany(KEEP, entries)
+    elif not entries and all(map(_only_creates, commits)):
+        await _create(connection, commits)
+    else:
+        async with connection.transaction():
+            await connection.executemany(KEEP, entries)
+            await _transaction(connection, commits)
+
+
+def _only_creates(write: Write) -> bool:
+    rest = write.shared or write.claims or write.outbox or write.finished or write.settled or write.announced
+    return not rest and all(put.old is None and not postgres_claims.needs_locator(put.row) for put in write.puts)
+
+
+async def _transaction(connection: Connection, writes: Sequence[Write]) -> None:
+    puts = [put for write in writes for put in write.puts]
+    await postgres_claims.claim(connection, [claim for write in writes for claim in write.claims])
+    await _update(connection, writes)
+    for write in writes:
+        for put in write.puts:
+            if put.old and put.old.part != put.row.part:
+                await _move(connection, write, put)
+    await postgres_claims.locate(connection, [put.row for put in puts if put.old is None])
+    await _create(connection, writes)
+    await _share(connection, writes)
+    await _queues(connection, writes)
+
+
+async def _create(connection: Connection, writes: Sequence[Write]) -> None:
+    rows = [_created(write, put) for write in writes for put in write.puts if put.old is None]
+    try:
+        if rows:
+            await connection.executemany(CREATE, rows)
+    except asyncpg.UniqueViolationError as problem:
+        raise errors.Conflict(f"{rows[0][2]}/{rows[0][3]} existe déjà" if len(rows) == 1 else "id pris") from problem
+
+
+async def _update(connection: Connection, writes: Sequence[Write]) -> None:
+    puts = [(write, put) for write in writes for put in write.puts if put.old and put.old.part == put.row.part]
+    if not puts:
+        return
+    puts.sort(key=lambda one: (one[1].row.part, one[1].row.rid))
+    done = {found["seq"] for found in await connection.fetchmany(UPDATE, [_updated(*one) for one in puts])}
+    for _, put in puts:
+        if put.seq not in done:
+            raise Moved(put.row.ref)
+    changed = [put for _, put in puts if _has_other_ranges(put)]
+    if changed:
+        await connection.executemany(CLEAR_STRINGS, [(put.row.part, put.row.rid) for put in changed])
+        await connection.executemany(CLEAR_DATES, [(put.row.part, put.row.rid) for put in changed])
+        await connection.executemany(FILL_RANGES, [(put.row.part, put.row.rid, *_ranges(put)) for put in changed])
+
+
+async def _move(connection: Connection, write: Write, put: Put) -> None:
+    old, new = put.old, put.row
+    assert old is not None
+    left = await connection.fetch(LEAVE, old.part, old.rid, old.version, sorted(old.readers))
+    if not left:
+        raise Moved(new.ref)
+    versions = await connection.fetch(LEAVE_VERSIONS, old.part, old.rid)
+    await connection.execute(LEAVE_KEYS, old.part, old.rid, old.sort_date, list(old.eq))
+    await connection.execute(CLEAR_STRINGS, old.part, old.rid)
+    await connection.execute(CLEAR_DATES, old.part, old.rid)
+    await connection.executemany(ARRIVE, [(new.part, new.rid, *row) for row in [*versions, *left]])
+    await postgres_claims.relocate(connection, new)
+    await connection.executemany(CREATE, [_created(write, put)])
+
+
+async def _share(connection: Connection, writes: Sequence[Write]) -> None:
+    shared = sorted((one for write in writes for one in write.shared), key=lambda one: (one.row.part, one.row.rid))
+    rows = [
+        (one.row.part, one.row.rid, sorted(one.readers), one.row.version, sorted(one.row.readers)) for one in shared
+    ]
+    done = {found["rid"] for found in await connection.fetchmany(SHARE, rows)} if rows else set()
+    for one in shared:
+        if one.row.rid not in done:
+            raise Moved(one.row.ref)
+
+
+async def _queues(connection: Connection, writes: Sequence[Write]) -> None:
+    work = [one for write in writes for one in write.outbox]
+    if work:
+        rows = [(one.part, one.lane, one.seq, one.consumer, one.type, one.fid, one.due) for one in work]
+        await connection.executemany(ENQUEUE, rows)
+    finished = sorted((done.part, done.lane, done.seq) for write in writes for done in write.finished)
+    if finished:
+        await connection.executemany(FINISH, finished)
+    ends = sorted((end for write in writes for end in write.settled), key=lambda end: (end.part, end.seq))
+    if ends:
+        settled = [(end.part, end.seq, end.state, end.answer, end.cause, end.at) for end in ends]
+        if len(await connection.fetchmany(SETTLE, settled)) < len(settled):
+            raise errors.NotFound("entrée de journal inconnue")
+    messages = {one.consumer for one in work} | {EVENTS for write in writes if write.announced}
+    if messages:
+        await connection.executemany(NOTIFY, [(message,) for message in messages])
+
+
+def _created(write: Write, put: Put) -> tuple[Any, ...]:
+    row = put.row
+    head = (row.part, row.rid, row.type, row.fid, row.version, row.updated, int(row.deleted), row.sort_date)
+    keys = (row.method, row.generation, sorted(row.readers), list(row.eq), row.body, list(put.index.ordered))
+    return (*head, *keys, *_ranges(put), ids.lane(row.part), put.seq, write.actor, write.cause)
+
+
+def _updated(write: Write, put: Put) -> tuple[Any, ...]:
+    row, old = put.row, put.old
+    assert old is not None
+    head = (row.part, row.rid, row.type, row.fid, row.version, row.updated, int(row.deleted), row.sort_date)
+    keys = (row.method, row.generation, sorted(row.readers), list(row.eq), row.body, old.version, sorted(old.readers))
+    # All old keys that are not to stay: more than the ordered table holds, which does no harm.
+    stays = set(put.index.ordered) if row.sort_date == old.sort_date else set[int]()
+    before = set(put.old_index.ordered) if put.old_index and stays else set[int]()
+    gone, new = set(old.eq) - stays, set(put.index.ordered) - before
+    return (*head, *keys, old.sort_date, list(gone), list(new), ids.lane(row.part), put.seq, write.actor, write.cause)
+
+
+def _ranges(put: Put) -> tuple[list[Any], ...]:
+    strings, dates = put.index.strings, put.index.dates
+    return (*([row[n] for row in strings] for n in range(3)), *([row[n] for row in dates] for n in range(3)))
+
+
+def _has_other_ranges(put: Put) -> bool:
+    old, new = put.old_index, put.index
+    return old is None or set(old.strings) != set(new.strings) or set(old.dates) != set(new.dates)
+
+
+def _kept(row: JournalRow) -> tuple[Any, ...]:
+    head = (row.part, row.seq, row.door, row.key, row.at, row.state)
+    return (*head, row.settled, row.cause, row.meta, row.answer, row.raw)
