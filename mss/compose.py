@@ -90,7 +90,8 @@ def mail(outgoing: Outgoing) -> bytes:
 
 def _headers(outgoing: Outgoing) -> list[tuple[str, str]]:
     author = address.safe(f"{outgoing.author} (via {outgoing.service})")
-    thread = [known for known in (*outgoing.references, outgoing.in_reply_to) if known and _ID.match(known)]
+    known = dict.fromkeys((*outgoing.references, outgoing.in_reply_to))
+    thread = [one for one in known if one and _ID.match(one)]
     lines = [
         ("From", _mailbox(author, outgoing.mailbox, "From")),
         ("To", _mailbox(address.safe(outgoing.recipient_name), outgoing.recipient, "To")),
@@ -104,8 +105,8 @@ def _headers(outgoing: Outgoing) -> list[tuple[str, str]]:
         lines.append(("In-Reply-To", f"<{outgoing.in_reply_to}>"))
     if thread:
         # The first names the thread, the last ones its recent life; some servers refuse very long headers.
-        kept = list(dict.fromkeys(thread if len(thread) <= 20 else [thread[0], *thread[-19:]]))
-        lines.append(("References", "\r\n ".join(f"<{known}>" for known in kept)))
+        kept = thread if len(thread) <= 20 else [thread[0], *thread[-19:]]
+        lines.append(("References", "\r\n ".join(f"<{one}>" for one in kept)))
     lines.append(("Auto-Submitted", "auto-generated"))
     # Never All, DR or RN: they would also stop the receipts we ask for.
     lines.append(("X-Auto-Response-Suppress", "OOF, AutoReply"))
@@ -153,7 +154,7 @@ def _fitted(outgoing: Outgoing) -> tuple[str, tuple[attachments.Attachment, ...]
 
 def _words(outgoing: Outgoing, text: str, files: tuple[attachments.Attachment, ...]) -> list[str]:
     top = [reply_text.SEPARATOR, ""] if outgoing.reply_to else []
-    listed = ["", f"Pièces jointes : {', '.join(found.filename for found in files)}"] if files else []
+    listed = ["", f"Pièces jointes : {', '.join(map(_name, files))}"] if files else []
     return [*top, f"{address.safe(outgoing.author)} :", "", text, *listed, "", "___", *_closing(outgoing)]
 
 
@@ -175,7 +176,7 @@ def _html(outgoing: Outgoing, text: str, files: tuple[attachments.Attachment, ..
     ]
     small = '<p style="margin:0 0 .5em;font-size:85%">'
     top = f"{small}{escape(reply_text.SEPARATOR)}</p>" if outgoing.reply_to else ""
-    names = "<br>".join(escape(found.filename) for found in files)
+    names = "<br>".join(escape(_name(found)) for found in files)
     listed = f"<p>Pièces jointes :<br>{names}</p>" if files else ""
     closing = "<br>".join(escape(line) for line in _closing(outgoing))
     return (
@@ -202,10 +203,14 @@ def _file(found: attachments.Attachment) -> MIMEBase:
     part = _inside(MIMENonMultipart(main, sub))
     part.set_payload(found.data)
     encoders.encode_base64(part)
-    name = address.safe(found.filename, limit=100) or "piece"
+    name = _name(found)
     # RFC 2231; a tuple makes the standard library percent-encode.
     part.add_header("Content-Disposition", "attachment", filename=name if name.isascii() else ("utf-8", "", name))
     return part
+
+
+def _name(found: attachments.Attachment) -> str:
+    return address.safe(found.filename, limit=100) or "piece"
 
 
 def _inside(part: MIMEBase) -> MIMEBase:

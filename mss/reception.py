@@ -188,6 +188,8 @@ class Server:
             statuses = [refusal] * len(envelope.recipients)
         else:
             statuses = await self._ask(envelope, content.raw)
+        # One line each, whatever a refusal's text holds: a line break would be an answer of its own.
+        statuses = [_CONTROL.sub(" ", line) for line in statuses]
         return statuses if envelope.protocol == "lmtp" else [await self._one(envelope, statuses, content.raw)]
 
     async def _ask(self, envelope: Envelope, raw: bytes) -> list[str]:
@@ -226,6 +228,7 @@ class Server:
 
 
 _LATER = "451 4.3.0 Erreur interne, recommencez plus tard"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _STATUS = re.compile(r"[245]\d\d [245]\.\d{1,3}\.\d{1,3} ")
 
 

@@ -180,9 +180,9 @@ class Session(smtp.SMTP):
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()
         statuses = await self.policy.received(self, content)
-        self._set_post_data_state()
         self._reset_timeout()
         await self.push("\r\n".join(statuses))
+        self._set_post_data_state()
 
     async def _content(self) -> Content:
         """Read up to the lone dot (RFC 5321 4.5.2); only CRLF ends a line, so nothing can be smuggled in."""

@@ -125,6 +125,7 @@ class Hub(Process):
             **{f"HUB_{name.upper()}": text for name, text in settings.items()},
         }
         self._environment = {**os.environ, **environment}
+        self._tokens: dict[tuple[str, ...], str] = {}
         self.run("seed")
         ports = folder / "ports.json"
         super().__init__([sys.executable, "-m", "hub.cli", "serve", "--ports-file", str(ports)], ports, environment)
@@ -138,7 +139,9 @@ class Hub(Process):
 
     def client(self, *words: str) -> httpx.Client:
         """A FHIR client with a token of its own: `client("--persona", "nadia")`."""
-        headers = {"Authorization": f"Bearer {self.run('token', *words)}"}
+        if words not in self._tokens:
+            self._tokens[words] = self.run("token", *words)
+        headers = {"Authorization": f"Bearer {self._tokens[words]}"}
         return httpx.Client(base_url=f"http://127.0.0.1:{self.ports['http']}/fhir", headers=headers, timeout=30.0)
 
 

@@ -22,7 +22,7 @@ DECISION_LINES = 60
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-_COMMAND = re.compile(r"^(?:\./run|hub) +(.+)$|^\./(demo|check|run)\b", re.MULTILINE)
+_COMMAND = re.compile(r"(?:^|\$\()\./run +([^)\n]+)|^\./(demo|check|run)\b", re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", reference.PAGES)

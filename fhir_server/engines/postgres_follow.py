@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from common import errors
 from fhir_server import ids
@@ -64,14 +65,13 @@ class Follower:
 
     async def _listen(self) -> None:
         connection = await self._connections.connect()
-        lost = asyncio.Event()
         try:
             with translated():
-                connection.add_termination_listener(lambda _: (lost.set(), self._news.set()))
+                connection.add_termination_listener(lambda _: self._news.set())
                 await connection.add_listener("hub", self._hear)
                 if not self._horizon:
                     self._horizon = await connection.fetchval(HORIZON)
-                while not lost.is_set():
+                while not connection.is_closed():
                     await self._tell(connection)
                     await self._news.wait()
                     self._news.clear()
@@ -90,11 +90,14 @@ class Follower:
             return
         horizon = rows[0]["horizon"]
         fresh = [
-            Event(*tuple(row)[:5], frozenset(row["readers"]), row["body"])
-            for row in rows
-            if row["seq"] not in self._delivered and ids.worker(row["seq"]) != self._worker
+            _event(row) for row in rows if row["seq"] not in self._delivered and ids.worker(row["seq"]) != self._worker
         ]
         self._delivered = {row["seq"] for row in rows if row["tx"] >= horizon}
         self._horizon = horizon
         if fresh:
             self._events(fresh)
+
+
+def _event(row: Any) -> Event:
+    seq, type, id, version, method, readers, body, *_ = row
+    return Event(seq, type, id, version, method, frozenset(readers), body)

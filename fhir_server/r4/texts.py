@@ -15,6 +15,7 @@ _JSON = {
     bool: "un booléen",
     int: "un nombre",
     Decimal: "un nombre",
+    float: "un nombre arrondi",
     dict: "un objet",
     list: "une liste",
     type(None): "null",

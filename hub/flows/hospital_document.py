@@ -67,7 +67,7 @@ async def _file(message: er7.Message, entry: store.JournalEntry, room: Room) -> 
     authorities = systems.INS_WITH_TEST if room.settings.demo else systems.INS_PRODUCTION
     document = v2_document.read(message, ins_authorities=authorities, max_bytes=room.settings.mllp_max_bytes)
     v2_checks.identity(document)
-    mailing = v2_checks.mailing(document)
+    mailing = v2_checks.mailing(document, profile=message.profile)
     answer = v2_out.ack(message, "AA", control_id=entry.id, now=room.now())
     settled = changes.Settle(entry.id, "accepted", answer)
     hospital = access.Caller(f"Organization/{room.settings.hospital_organization}", "hospital", memberships=None)
@@ -79,7 +79,7 @@ async def _file(message: er7.Message, entry: store.JournalEntry, room: Room) -> 
         except (store.Taken, errors.Stale):
             if not tries_left:
                 raise
-    for tolerance in document.tolerances:
+    for tolerance in (*document.tolerances, *mailing.tolerances):
         emit(Events.HOS_013, correlation=entry.id, code=tolerance.code, at=tolerance.at)
     emit(Events.HOS_010, correlation=entry.id, trigger=message.trigger, size=len(document.content))
     return answer

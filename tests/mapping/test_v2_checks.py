@@ -30,6 +30,7 @@ def mailing(*yes: str, recipients: tuple[tuple[str, str, str, str], ...] = ()) -
         Person(family="DELMAS-ROUX", birth_date="19480101"),  # numbers decide when there are some in common
         Person(ins="", local="", birth_date="19480512"),
         Person(ins="", local="", birth_date=""),
+        Person(ins="248051220200199", ins_domain=systems.INS_NIA),  # a NIA and the NIR that followed it
     ],
 )
 def test_the_same_person_passes(inside: Person) -> None:
@@ -49,6 +50,12 @@ def test_another_person_is_refused_with_904(inside: Person, at: str) -> None:
     with pytest.raises(refusals.PatientMismatch) as refused:
         v2_checks.identity(document(Person(), inside))
     assert (refused.value.at, refused.value.hl7, refused.value.hl7_application) == (at, "207", "904")
+
+
+def test_the_billing_number_of_a_parent_is_not_compared() -> None:
+    raw = an_mdm(content=a_cda("DOC-MSG0001", person=Person(ins="248051220200199", ins_domain=systems.INS_NIR)))
+    raw = raw.replace(f"&{systems.INS_TEST}&ISO^INS".encode(), f"&{systems.INS_NIR}&ISO^NH".encode())
+    v2_checks.identity(v2_document.read(er7.read(raw)))
 
 
 def test_an_ins_that_was_not_accepted_is_still_compared() -> None:
@@ -88,3 +95,10 @@ def test_a_route_that_a_label_forbids_or_that_leads_nowhere_is_refused(
 
 def test_a_masked_document_may_go_to_the_patient_alone() -> None:
     assert mailing("DESTMSSANTEPAT", "MASQUE_PS", recipients=(PATIENT,)).patients
+
+
+def test_the_first_profiles_may_leave_the_recipients_out_and_it_is_counted() -> None:
+    document = v2_document.read(er7.read(an_mdm(wishes=Wishes(yes=frozenset({"DESTMSSANTEPS"})))))
+    found = v2_checks.mailing(document, profile="1.2^CISIS_CDA_HL7_V1")
+    assert found.professionals == ()
+    assert [one.code for one in found.tolerances] == ["no-recipient"]

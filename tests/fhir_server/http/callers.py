@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from common import errors
 from fhir_server import access, operations
+
+# For the modules whose behaviour rests on the engine: `pytest.mark.parametrize("database", ENGINES, indirect=True)`.
+ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)]
 
 CALLERS = {
     "system": access.SYSTEM,

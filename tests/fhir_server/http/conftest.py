@@ -1,17 +1,17 @@
-"""A FHIR server over a fresh SQLite record, and clients that ask as different callers."""
+"""A FHIR server over a fresh record, and clients that ask as different callers."""
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 import pytest_asyncio
 
-from fhir_server import app, store
+from fhir_server import app, store, tables
 from fhir_server.r4 import load
 from hub.migrations import run as migrations
 from tests.fhir_server.http.callers import OPERATIONS, authenticate
@@ -21,22 +21,26 @@ Client = httpx.AsyncClient
 
 
 @pytest.fixture(scope="session")
-def definitions() -> load.Definitions:
-    return load.definitions()
-
-
-@pytest.fixture(scope="session")
 def empty_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("empty") / "record.sqlite"
     migrations.upgrade(path)
     return path
 
 
+@pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path, empty_record: Path) -> str:
+    """An empty record: SQLite, or PostgreSQL where a test is parametrized with `callers.ENGINES`."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return str(shutil.copy(empty_record, tmp_path / "record.sqlite"))
+    address: str = request.getfixturevalue("postgres_database")
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"TRUNCATE {', '.join(tables.schema('postgresql').tables)}")
+    return address
+
+
 @pytest_asyncio.fixture
-async def record(tmp_path: Path, empty_record: Path, definitions: load.Definitions) -> AsyncIterator[store.Store]:
-    path = tmp_path / "record.sqlite"
-    await asyncio.to_thread(shutil.copy, empty_record, path)
-    opened = await store.Store.open(path, definitions, base=BASE)
+async def record(database: str, definitions: load.Definitions) -> AsyncIterator[store.Store]:
+    opened = await store.Store.open(database, definitions, base=BASE)
     yield opened
     await opened.close()
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import httpx
+import pytest
 
+from tests.fhir_server.http.callers import ENGINES
 from tests.fhir_server.http.samples import BASE, a_patient, an_observation, bundle, entry, identified
 
 Client = httpx.AsyncClient
+
+pytestmark = pytest.mark.parametrize("database", ENGINES, indirect=True)
 
 
 async def test_one_bad_entry_does_not_stop_the_others(fhir: Client) -> None:

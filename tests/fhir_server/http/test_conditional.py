@@ -8,9 +8,12 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from tests.fhir_server.http.callers import ENGINES
 from tests.fhir_server.http.samples import a_patient, entries, identified, issue
 
 Client = httpx.AsyncClient
+
+pytestmark = pytest.mark.parametrize("database", ENGINES, indirect=True)
 
 CRITERIA = "identifier=http://x.test/ipp|000003"
 HEADERS = {"If-None-Exist": CRITERIA}

@@ -7,9 +7,12 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from tests.fhir_server.http.callers import ENGINES
 from tests.fhir_server.http.samples import BASE, a_patient, issue, link
 
 Client = httpx.AsyncClient
+
+pytestmark = pytest.mark.parametrize("database", ENGINES, indirect=True)
 
 
 @pytest.fixture

@@ -8,9 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.fhir_server.http.callers import ENGINES
 from tests.fhir_server.http.samples import BASE, a_patient, an_observation, entries, identified, issue, link
 
 Client = httpx.AsyncClient
+
+pytestmark = pytest.mark.parametrize("database", ENGINES, indirect=True)
 
 
 async def put(fhir: Client, resource: dict[str, Any]) -> str:

@@ -8,9 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.fhir_server.http.callers import ENGINES
 from tests.fhir_server.http.samples import BASE, a_patient, an_observation, bundle, entries, entry, identified, issue
 
 Client = httpx.AsyncClient
+
+pytestmark = pytest.mark.parametrize("database", ENGINES, indirect=True)
 
 URN = "urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a"
 URN2 = "urn:uuid:88f151c0-a954-468a-88bd-5ae15c08e059"

@@ -10,9 +10,12 @@ import httpx
 import pytest
 
 from fhir_server import access, store
+from tests.fhir_server.http.callers import ENGINES
 from tests.fhir_server.http.samples import BASE, a_patient, an_observation, issue
 
 Client = httpx.AsyncClient
+
+pytestmark = pytest.mark.parametrize("database", ENGINES, indirect=True)
 
 
 async def test_a_create_answers_201_with_location_etag_and_last_modified(fhir: Client) -> None:

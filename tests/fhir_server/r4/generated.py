@@ -72,12 +72,13 @@ class Maker:
     ) -> None:
         count = self._random.choice((1, 1, 2, 3)) if element.many else 1
         if self._definitions.elements[kind.structure].kind != "primitive":
-            values = [self._complex(element, kind, depth + 1) for _ in range(count)]
-            found[name] = values if element.many else values[0]
+            parts = [self._complex(element, kind, depth + 1) for _ in range(count)]
+            found[name] = parts if element.many else parts[0]
             return
-        values = [self._primitive(element, kind) for _ in range(count)]
+        values: list[Any] = [self._primitive(element, kind) for _ in range(count)]
         extras = [self._extra() if self._may_have_extra(element, kind) else None for _ in range(count)]
-        values = [None if extra and self._random.random() < 0.4 else value for value, extra in zip(values, extras)]  # noqa: B905
+        pairs = zip(values, extras, strict=True)
+        values = [None if extra and self._random.random() < 0.4 else value for value, extra in pairs]
         if element.many:
             found[name] = values
             if any(extras):
@@ -138,7 +139,7 @@ def spoil(resource: Resource, random: Random) -> None:
     elif action == "repeat" and isinstance(here[key], list):
         here[key] = here[key] * 2
     else:
-        odd = (
+        odd: tuple[Any, ...] = (
             None,
             "",
             " ",

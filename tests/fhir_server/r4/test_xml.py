@@ -223,7 +223,12 @@ def test_depth_and_size_are_limited(definitions: load.Definitions) -> None:
 
 
 def test_an_invalid_resource_is_not_written(definitions: load.Definitions) -> None:
-    for wrong in ({"surname": "x"}, {"name": [{"_firstname": {}}]}, {"text": {"div": "<div>&nbsp;</div>"}}):
+    wrongs: list[dict[str, Any]] = [
+        {"surname": "x"},
+        {"name": [{"_firstname": {}}]},
+        {"text": {"div": "<div>&nbsp;</div>"}},
+    ]
+    for wrong in wrongs:
         with pytest.raises(errors.Invalid):
             xml.write({"resourceType": "Patient", **wrong}, definitions)
 
