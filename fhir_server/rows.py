@@ -69,7 +69,7 @@ class Put:
     """One resource version to write with its index rows and its event `seq`.
 
     `old` is the row it replaces, None for a create; `index` the index rows of the new version, `old_index` those that
-    the old body gives now (None for a create or a tombstone).
+    the old body gives now (None for a create or a tombstone). `chosen`: the id of a create is not one that we gave.
     """
 
     row: Row
@@ -77,6 +77,7 @@ class Put:
     seq: int
     old: Row | None = None
     old_index: Rows | None = None
+    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,9 @@ class Engine(Protocol):
 
     async def stored(self, refs: Sequence[tuple[str, str]], memberships: Memberships) -> list[Stored]:
         """The current versions of these (type, id) that may be seen, tombstones included, in no order."""
+
+    async def owner(self, key: str) -> tuple[str, str] | None:
+        """The (type, id) that claimed a key; it may have been deleted since."""
 
     async def versions(
         self, type: str, id: str, memberships: Memberships, *, before: int | None, only: int | None, count: int

@@ -24,7 +24,7 @@ from common import clock, errors
 from fhir_server import access, ids, index
 from fhir_server.access import SYSTEM, Caller
 from fhir_server.changes import Change, Create, Delete, Resource, Share, Stored, Update
-from fhir_server.commit import Indexer, Plan, Preparer, Ref, Valid, fold
+from fhir_server.commit import GivenIds, Indexer, Plan, Preparer, Ref, Valid, fold
 from fhir_server.commit import Rejected as Rejected
 from fhir_server.commit import Validator as Validator
 from fhir_server.conditions import Query
@@ -89,7 +89,7 @@ class Store:
         *,
         definitions: Definitions,
         indexer: Indexer,
-        numbers: ids.Maker,
+        given: GivenIds,
         rules: Sequence[Rule],
         now: clock.Clock,
         announce: frozenset[str],
@@ -97,16 +97,17 @@ class Store:
         self.definitions = definitions
         self.now = now
         self._engine = engine
+        self._closed = False
         self._preparer = preparer
         self._indexer = indexer
-        self._numbers = numbers
+        self._given = given
         self._rules = rules
         self._announce = announce
         self._listeners: list[Listener] = []
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._writing: set[asyncio.Task[None]] = set()
         self._view = View(self)
-        journal, outbox = Journal(engine, numbers.next, now), Outbox(engine, now)
+        journal, outbox = Journal(engine, given.next, now), Outbox(engine, now)
         self.journal_keep, self.journal_find, self.journal_settle = journal.keep, journal.find, journal.settle
         self.journal_read, self.journal_list = journal.read, journal.list
         self.lease, self.postpone, self.park, self.parked = outbox.lease, outbox.postpone, outbox.park, outbox.parked
@@ -140,29 +141,31 @@ class Store:
             engine = await Postgres.open(str(url), worker)
         else:
             engine = Sqlite.open(Path(str(url).removeprefix("sqlite:///")))
-        numbers = ids.Maker(worker, lambda: int(clock().timestamp() * 1000), after=engine.last_seq)
-        preparer = Preparer(indexer, validator, numbers.next, index.GENERATION)
+        given = GivenIds(ids.Maker(worker, lambda: int(clock().timestamp() * 1000), after=engine.last_seq))
+        preparer = Preparer(indexer, validator, given, index.GENERATION)
         return cls(
             engine,
             preparer,
             definitions=definitions,
             indexer=indexer,
-            numbers=numbers,
+            given=given,
             rules=rules,
             now=clock,
             announce=announce,
         )
 
     async def close(self) -> None:
-        """What is being written is finished first."""
+        """What is being written is finished first. Closing again does nothing."""
         if self._writing:
             await asyncio.wait(self._writing)
-        await self._engine.close()
+        if not self._closed:
+            self._closed = True
+            await self._engine.close()
 
     def new_id(self, type: str, body: Resource | None = None) -> str:
         """An id for a resource to create; give the body, with its references final, when it may have a patient."""
         patient = self._indexer.patient(body) if body else None
-        return ids.fhir_id(self._numbers.next(), type, patient)
+        return self._given.new(type, patient)
 
     def listen(self, callback: Listener) -> Callable[[], None]:
         """Call back after each commit; the function returned ends it. The callback must not block or raise."""
@@ -204,6 +207,12 @@ class Store:
         """One page. Without a sort: newest first. Raises Unreadable for a cursor that is not ours, Unavailable."""
         access.may(caller, "s", query.type)
         return await self._engine.search(query, caller.memberships)
+
+    async def owner(self, key: str) -> str | None:
+        """The `Type/id` that holds a claim (`changes.Claim`), whoever asks; None when nobody does."""
+        found = await self._engine.owner(key)
+        rows = await self._engine.stored([found], None) if found else []
+        return next((row.ref for row in rows if row.method != "DELETE"), None)
 
     async def many(self, refs: Iterable[str], *, caller: Caller) -> dict[str, Stored]:
         """The resources that are there and may be seen, by `Type/id`; the others are left out."""

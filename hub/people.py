@@ -17,30 +17,46 @@ from mapping import systems, v2_document, v2_identity
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A reference (`Patient/x`) and what must be committed for it to exist (nothing when it does)."""
+    """A reference (`Patient/x`), what must be committed with it, and whether that makes it (`made`)."""
 
     ref: str
     new: tuple[changes.Change, ...] = ()
+    made: bool = False
 
 
 async def patient(identity: v2_identity.PatientIdentity, room: Room) -> Found:
     """The patient that a hospital message describes: by INS, else by the hospital's own number.
 
-    An unknown one is created, provisional, unless the settings refuse it. Raises UnknownPatient (902) then, and when
-    the message gives no identifier at all.
+    A local number is trusted only as the claim of an earlier message, never because somebody wrote it on a Patient. An
+    unknown patient is created, provisional, unless the settings refuse it. Raises UnknownPatient (902) then, and when
+    the message gives no number at all; Conflict when its numbers belong to different patients.
     """
     resource = v2_identity.to_fhir(identity)
-    identifiers = [f"{one['system']}|{one['value']}" for one in resource.get("identifier", ()) if one.get("system")]
-    for token in identifiers:
-        if found := await room.find("Patient", identifier=token):
-            return Found(f"Patient/{found[0]['id']}")
-    if not identifiers:
+    numbers = [f"{one['system']}|{one['value']}" for one in resource.get("identifier", ()) if one.get("system")]
+    if not numbers:
         raise errors.UnknownPatient("le message n'identifie pas le patient : donnez INS ou IPP", at="PID-3")
-    if room.settings.hospital_unknown_patient != "create":
+    known = {ref for number in numbers for ref in await _known_by(number, room)}
+    if len(known) > 1:
+        raise errors.Conflict("les numéros du message désignent des patients différents", at="PID-3")
+    if not known and room.settings.hospital_unknown_patient != "create":
         raise errors.UnknownPatient("patient inconnu ; envoyez d'abord son identité", at="PID-3")
-    id = room.store.new_id("Patient", resource)
-    claims = tuple(changes.Claim(f"Patient|{token}", "Patient", id) for token in identifiers)
-    return Found(f"Patient/{id}", (changes.Create("Patient", id, resource), *claims))
+    ref = known.pop() if known else ""
+    id = ref.partition("/")[2] or room.store.new_id("Patient", resource)
+    claims = [changes.Claim(f"Patient|{number}", "Patient", id) for number in numbers]
+    return (
+        Found(ref, tuple(claims))
+        if ref
+        else Found(f"Patient/{id}", (changes.Create("Patient", id, resource), *claims), True)
+    )
+
+
+async def _known_by(number: str, room: Room) -> list[str]:
+    """Who owns this number: claimed by an earlier message, or an INS, which only the hub writes on a Patient."""
+    if owner := await room.store.owner(f"Patient|{number}"):
+        return [owner]
+    if number.partition("|")[0] in systems.INS_SYSTEMS:
+        return [f"Patient/{one['id']}" for one in await room.find("Patient", identifier=number)]
+    return []
 
 
 async def recipient(person: v2_document.Party, room: Room) -> Found:
@@ -68,7 +84,7 @@ async def recipient(person: v2_document.Party, room: Room) -> Found:
         changes.Create("PractitionerRole", role_id, role),
         changes.Claim(f"PractitionerRole|{address}", "PractitionerRole", role_id),
     )
-    return Found(f"PractitionerRole/{role_id}", new)
+    return Found(f"PractitionerRole/{role_id}", new, True)
 
 
 async def by_mailbox(address: str, room: Room) -> Resource | None:

@@ -253,9 +253,9 @@ def _wire(line: str, *, utf8: bool) -> bytes:
     """One reply line within 512 octets (RFC 5321 4.5.3.1.5), in ASCII unless the peer asked for UTF-8 (RFC 6531)."""
     line = re.sub(r"[\x00-\x1f\x7f]+", " ", line)
     if not utf8:
-        line = line.translate(_TYPOGRAPHY)
+        line = re.sub(r"«\s*|\s*»", '"', line).translate(_TYPOGRAPHY)
         line = unicodedata.normalize("NFKD", line).encode("ascii", "ignore").decode("ascii")
     return line.encode("utf-8", "replace")[:508].decode("utf-8", "ignore").encode()
 
 
-_TYPOGRAPHY = str.maketrans({"«": '"', "»": '"', "’": "'", "–": "-", "—": "-", "œ": "oe", "\xa0": " ", "\u202f": " "})
+_TYPOGRAPHY = str.maketrans({"’": "'", "–": "-", "—": "-", "œ": "oe", "\xa0": " ", "\u202f": " "})

@@ -53,13 +53,19 @@ def files() -> tuple[Path, ...]:
 
 
 @cache
+def tree(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse((ROOT / path).read_bytes(), str(path))
+
+
+@cache
 def imports(path: Path) -> frozenset[str]:
     """Dotted names that a file imports, wherever in the file; `from a import b` counts as `a.b`."""
-    return frozenset(_imported(ast.parse((ROOT / path).read_bytes(), str(path))))
+    return frozenset(_imported(tree(path)))
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _imported(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -121,7 +127,7 @@ def test_no_import_is_relative() -> None:
     wrong = [
         str(path)
         for path in files()
-        for node in ast.walk(ast.parse((ROOT / path).read_bytes()))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert wrong == []

@@ -34,13 +34,19 @@ def sources() -> dict[str, str]:
 
 
 @cache
+def trees() -> dict[str, ast.Module]:
+    """Path -> syntax tree of every Python file of ours."""
+    return {path: ast.parse(text) for path, text in sources().items()}
+
+
+@cache
 def functions() -> dict[str, Function]:
     """`file:name` -> definition, for the rooms: tests have long builders, a migration stays as it was released."""
     return {
         f"{path}:{node.name}": node
-        for path, text in sources().items()
+        for path, tree in trees().items()
         if not path.startswith(("tests/", "hub/migrations/versions/"))
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree)
         if isinstance(node, Function)
     }
 
@@ -81,22 +87,20 @@ def test_no_name_says_nothing() -> None:
     files = [path for path in sources() if EMPTY_NAMES.search(Path(path).stem)]
     classes = [
         f"{path}:{node.name}"
-        for path, text in sources().items()
-        for node in ast.walk(ast.parse(text))
+        for path, tree in trees().items()
+        for node in tree.body
         if isinstance(node, ast.ClassDef) and EMPTY_NAMES.search(node.name)
     ]
     assert files + classes == []
 
 
 def test_every_file_opens_by_saying_what_it_answers() -> None:
-    silent = [path for path, text in sources().items() if text.strip() and not ast.get_docstring(ast.parse(text))]
+    silent = [path for path, tree in trees().items() if tree.body and not ast.get_docstring(tree)]
     assert silent == []
 
 
 def test_an_init_file_holds_a_docstring_and_nothing_else() -> None:
-    loaded = [
-        path for path, text in sources().items() if path.endswith("__init__.py") and len(ast.parse(text).body) > 1
-    ]
+    loaded = [path for path, tree in trees().items() if path.endswith("__init__.py") and len(tree.body) > 1]
     assert loaded == []
 
 

@@ -18,7 +18,7 @@ from common import errors
 from fhir_server import ids
 from fhir_server.changes import Stored
 from fhir_server.conditions import Ids, Query
-from fhir_server.engines import postgres_outbox, postgres_search, postgres_write
+from fhir_server.engines import postgres_claims, postgres_outbox, postgres_search, postgres_write
 from fhir_server.engines.connections import Batches, Connection, Connections, Job, translated
 from fhir_server.engines.postgres_follow import Follower
 from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
@@ -111,6 +111,13 @@ class Postgres:
         """The rows that may be seen."""
         return [_row(row) for row in await self._gets.do(_Asked(refs, memberships))]
 
+    async def owner(self, key: str) -> tuple[str, str] | None:
+        """Who claimed a key."""
+        with translated():
+            async with self._lookups.one() as connection:
+                found = await connection.fetchrow(postgres_claims.OWNER, ids.hash64(key), key)
+        return (found[0], found[1]) if found else None
+
     async def versions(
         self, type: str, id: str, memberships: Memberships, *, before: int | None, only: int | None, count: int
     ) -> list[Stored]:
@@ -136,7 +143,7 @@ class Postgres:
                 parts += await self._parts(query.type, condition.ids)
         with translated():
             async with self._searchers.one() as connection:
-                return await postgres_search.search(connection, query, memberships, parts)
+                return await postgres_search.search(connection, query, memberships, parts=parts)
 
     async def _parts(self, type: str, some: Sequence[str]) -> list[int]:
         refs = [(type, id) for id in some]

@@ -15,7 +15,7 @@ from common import errors
 from fhir_server import ids
 from fhir_server.changes import Claim
 from fhir_server.engines.connections import Connection
-from fhir_server.rows import Moved, Row, Taken
+from fhir_server.rows import Moved, Put, Row, Taken
 
 CLAIM = """
 INSERT INTO unique_key (part, key, type, fid) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING key
@@ -33,14 +33,14 @@ HOME = "SELECT home FROM locator WHERE part = $1 AND type = $2 AND fid = $3"
 KNOWN = "SELECT deleted FROM resource WHERE part = $1 AND type = $2 AND fid = $3"
 
 
-def needs_locator(row: Row) -> bool:
-    """Does the id alone not tell, or not surely, where the row lives?"""
-    return not ids.is_made_here(row.fid) or ids.guess_part(row.type, row.fid) != row.part
+def needs_locator(put: Put) -> bool:
+    """Does the id of a new resource not tell where it lives, or could another one have it under another part?"""
+    return put.chosen or ids.guess_part(put.row.type, put.row.fid) != put.row.part
 
 
-async def locate(connection: Connection, rows: Sequence[Row]) -> None:
+async def locate(connection: Connection, puts: Sequence[Put]) -> None:
     """Locator rows for new resources that need them. Raises Conflict."""
-    rows = [row for row in rows if needs_locator(row)]
+    rows = [put.row for put in puts if needs_locator(put)]
     for row in rows:
         guess = ids.guess_part(row.type, row.fid)
         # An id of our own form may be taken without a locator.

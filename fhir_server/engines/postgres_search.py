@@ -28,7 +28,7 @@ SETTINGS = {
     "enable_mergejoin": "off",
     "statement_timeout": "30s",
 }
-_FEW = 2000  # estimated rows that are quicker to collect and sort than to walk
+FEW = 2000  # estimated rows that are quicker to collect and sort than to walk
 _MANY_KEYS = 64
 _MOST_JOINED = 3
 
@@ -60,13 +60,16 @@ DIALECT = Dialect(
 )
 
 
-async def search(connection: Connection, query: Query, memberships: Memberships, parts: Sequence[int]) -> Page:
-    """One page of a query as these memberships see it; `parts` are those where its Ids may live.
+async def search(
+    connection: Connection, query: Query, memberships: Memberships, *, parts: Sequence[int] = (), few: int = FEW
+) -> Page:
+    """One page of a query as these memberships see it.
 
-    Raises Unreadable for a foreign cursor.
+    `parts` are those where its Ids may live; up to `few` estimated rows are collected, more are walked. Raises
+    Unreadable for a foreign cursor.
     """
     at = searching.cursor(query)
-    driver = await _choose(connection, query)
+    driver = await _choose(connection, query, few)
     rows: list[tuple[Any, ...]] = []
     for turn, stage in enumerate(searching.stages(query, at, walks=driver.walks)):
         page = Select(DIALECT, query, memberships, driver, stage=stage, parts=parts)
@@ -85,7 +88,7 @@ async def search(connection: Connection, query: Query, memberships: Memberships,
     return searching.page(query, rows, total)
 
 
-async def _choose(connection: Connection, query: Query) -> Driver:
+async def _choose(connection: Connection, query: Query, few: int) -> Driver:
     first = searching.order(query)[0].by
     if any(isinstance(one, Ids) for one in query.where):
         return Driver(False)
@@ -100,9 +103,8 @@ async def _choose(connection: Connection, query: Query) -> Driver:
     if not ranges and not merged and first not in ("dat", "str"):
         return Driver(False)  # the planner chooses between the keys and the order
     sizes = await _estimates(connection, [*ranges, *keys], query.type)
-    few = [(size, n) for n, size in enumerate(sizes) if size < _FEW]
-    if few:
-        _, n = min(few)
+    if sizes and min(sizes) < few:
+        n = sizes.index(min(sizes))
         return Driver(False, ranges[n] if n < len(ranges) else None)
     if first == "sort_date" and ordered:
         return Driver(True, ordered[0], tuple(ordered[1:_MOST_JOINED]))

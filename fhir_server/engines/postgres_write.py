@@ -129,7 +129,7 @@ async def together(connection: Connection, writes: Sequence[Write | JournalRow])
 
 def _only_creates(write: Write) -> bool:
     rest = write.shared or write.claims or write.outbox or write.finished or write.settled or write.announced
-    return not rest and all(put.old is None and not postgres_claims.needs_locator(put.row) for put in write.puts)
+    return not rest and all(put.old is None and not postgres_claims.needs_locator(put) for put in write.puts)
 
 
 async def _transaction(connection: Connection, writes: Sequence[Write]) -> None:
@@ -140,7 +140,7 @@ async def _transaction(connection: Connection, writes: Sequence[Write]) -> None:
         for put in write.puts:
             if put.old and put.old.part != put.row.part:
                 await _move(connection, write, put)
-    await postgres_claims.locate(connection, [put.row for put in puts if put.old is None])
+    await postgres_claims.locate(connection, [put for put in puts if put.old is None])
     await _create(connection, writes)
     await _share(connection, writes)
     await _queues(connection, writes)

@@ -139,10 +139,10 @@ def after(keys: Sequence[Key], rid: Key, at: Cursor, statement: Statement) -> st
     columns = [*keys, rid]
     ways = []
     for last in range(len(columns)):
+        if values[last] is None:
+            continue  # nothing comes after the rows without a value
         same = [_same(key, value, statement) for key, value in zip(columns[:last], values[:last], strict=True)]
-        further = _further(columns[last], values[last], statement)
-        if further:
-            ways.append(" AND ".join([*same, further]))
+        ways.append(" AND ".join([*same, _further(columns[last], values[last], statement)]))
     found = "(" + " OR ".join(f"({way})" for way in ways) + ")"
     if keys and not keys[0].nullable:  # a bound that an index on the first key can use
         found += f" AND {keys[0].expression} {'<=' if keys[0].descending else '>='} {statement.arg(values[0])}"
@@ -154,8 +154,6 @@ def _same(key: Key, value: object, statement: Statement) -> str:
 
 
 def _further(key: Key, value: object, statement: Statement) -> str:
-    if value is None:
-        return ""  # nothing comes after the rows without a value
     beyond = f"{key.expression} {'<' if key.descending else '>'} {statement.arg(value)}"
     return f"({beyond} OR {key.expression} IS NULL)" if key.nullable else beyond
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from common import errors
+from fhir_server import ids
 from fhir_server.changes import Stored
 from fhir_server.conditions import Query
 from fhir_server.engines import sqlite_search, sqlite_write
@@ -112,6 +113,11 @@ class Sqlite:
         sql = f"SELECT {_ROW} FROM resource r WHERE r.type = ?{len(keys) + 1} AND r.fid = ?{len(keys) + 2}{seen}"
         found = (self._one(sql, (*keys, *ref)) for ref in refs)
         return [_row(one) for one in found if one]
+
+    async def owner(self, key: str) -> tuple[str, str] | None:
+        """Who claimed a key."""
+        found = self._one("SELECT type, fid FROM unique_key WHERE part = ? AND key = ?", (ids.hash64(key), key))
+        return (found[0], found[1]) if found else None
 
     async def versions(
         self, type: str, id: str, memberships: Memberships, *, before: int | None, only: int | None, count: int

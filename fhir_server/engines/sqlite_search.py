@@ -18,7 +18,7 @@ from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
 from fhir_server.rows import Memberships, Page
 
-_FEW = 400  # rows that are quicker to collect and sort than to walk
+FEW = 400  # rows that are quicker to collect and sort than to walk
 _MANY_KEYS = 32  # beyond, one walk for each key costs more than collecting them all
 
 
@@ -59,10 +59,13 @@ DIALECT = Dialect(
 )
 
 
-def search(connection: sqlite3.Connection, query: Query, memberships: Memberships) -> Page:
-    """One page of a query as these memberships see it. Raises Unreadable for a foreign cursor."""
+def search(connection: sqlite3.Connection, query: Query, memberships: Memberships, *, few: int = FEW) -> Page:
+    """One page of a query as these memberships see it; up to `few` rows are collected, more are walked.
+
+    Raises Unreadable for a foreign cursor.
+    """
     at = searching.cursor(query)
-    driver = _choose(connection, query)
+    driver = _choose(connection, query, few)
     rows: list[tuple[Any, ...]] = []
     for turn, stage in enumerate(searching.stages(query, at, walks=driver.walks)):
         page = Select(DIALECT, query, memberships, driver, stage=stage)
@@ -80,14 +83,14 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
     return searching.page(query, rows, total)
 
 
-def _choose(connection: sqlite3.Connection, query: Query) -> Driver:
+def _choose(connection: sqlite3.Connection, query: Query, few: int) -> Driver:
     first = searching.order(query)[0].by
     able = [one for one in query.where if _can_drive(one)]
     if len(able) == 1 and first == "sort_date" and isinstance(able[0], Keys):
         return _over_keys(able[0])
-    sizes = [_at_most_few(connection, one, query.type) for one in able]
+    sizes = [_at_most(few, connection, one, query.type) for one in able]
     best = able[sizes.index(min(sizes))] if able else None
-    if best is not None and min(sizes) < _FEW:
+    if best is not None and min(sizes) < few:
         return _over_keys(best) if first == "sort_date" and isinstance(best, Keys) else Driver(False, best)
     if first == "sort_date":
         keys = next((one for one in able if isinstance(one, Keys)), None)
@@ -107,7 +110,7 @@ def _can_drive(condition: Condition) -> bool:
     return isinstance(condition, (Moment, Ids, Updated))
 
 
-def _at_most_few(connection: sqlite3.Connection, condition: Condition, type: str) -> int:
+def _at_most(few: int, connection: sqlite3.Connection, condition: Condition, type: str) -> int:
     statement = Statement(DIALECT.mark)
     rows = select.found_by(condition, DIALECT, type, statement)
-    return int(connection.execute(f"SELECT COUNT(*) FROM ({rows} LIMIT {_FEW})", statement.args).fetchone()[0])
+    return int(connection.execute(f"SELECT COUNT(*) FROM ({rows} LIMIT {few})", statement.args).fetchone()[0])

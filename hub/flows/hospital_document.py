@@ -90,12 +90,12 @@ async def _changes(
 ) -> list[changes.Change]:
     """Everything that filing this document writes; nothing when the same document is already here."""
     patient = await people.patient(document.patient, room)
-    same = None if patient.new else await _held(document.unique_id, patient.ref, room)
+    same = None if patient.made else await _held(document.unique_id, patient.ref, room)
     if document.operation == "delete":
         return _withdraw(same)
     if same and _holds(same, document):
         return []
-    before = same or (None if patient.new else await _held(document.parent_id, patient.ref, room))
+    before = same or (None if patient.made else await _held(document.parent_id, patient.ref, room))
     conversation = await _conversation(document, mailing, patient, room)
     filed = v2_document.to_fhir(
         document,
@@ -161,10 +161,10 @@ async def _conversation(
     new: list[changes.Change] = [change for one in addressed for change in one.new]
     refs = [one.ref for one in addressed]
     key = f"{systems.PATIENT_CONVERSATION}|{patient.ref.partition('/')[2]}"
-    known = [] if patient.new else await room.find("Communication", identifier=key, patient=patient.ref)
+    known = [] if patient.made else await room.find("Communication", identifier=key, patient=patient.ref)
     if known and known[0]["status"] == "in-progress":
         return people.Found(f"Communication/{known[0]['id']}", (*new, *_join(known[0], refs)))
-    circle = [] if patient.new else await people.circle(patient.ref, room)
+    circle = [] if patient.made else await people.circle(patient.ref, room)
     members = [*refs, *circle] or [f"PractitionerRole/{room.settings.hospital_triage}"]
     title = f"Suivi de {people.display(document.patient)}"
     header = conversations.header(title, patient=patient.ref, members=dict.fromkeys(members), category="patient")

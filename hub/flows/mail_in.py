@@ -83,7 +83,7 @@ async def _post(raw: bytes, recipient: str, entry: store.JournalEntry, room: Roo
 async def _thread(mail: letter.Letter, recipient: str, room: Room) -> Thread:
     """The conversation, by token, by the ids of our own mails, by subject tag; never guessed. Raises NotFound."""
     if token := address.token_of(recipient, room.settings.mail_mailbox):
-        for entry in await room.find("Task", identifier=f"{systems.REPLY_TOKEN}|{token}"):
+        for entry in await room.find("Task", identifier=f"{systems.REPLY_TOKEN}|{token}", code=f"{systems.TASK}|inbox"):
             return Thread(await room.read(entry["focus"]["reference"]), await _answered(mail, room))
         raise errors.NotFound("adresse de réponse inconnue ou révoquée", at="RCPT TO")
     if answers := await _answered(mail, room):

@@ -1,9 +1,10 @@
-"""Certificates made on the fly, and an SMTP server that says what a test wants."""
+"""Certificates made on the fly, and a reception with a hub behind it."""
 
 from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from mss import reception
+from tests.mss import doors
 
 
 class Authority:
@@ -63,3 +67,15 @@ def _pem(certificate: x509.Certificate) -> bytes:
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+def hub() -> doors.Hub:
+    return doors.Hub()
+
+
+@pytest.fixture
+async def server(hub: doors.Hub) -> AsyncIterator[reception.Server]:
+    opened = await reception.serve(doors.SETTINGS, hub.on_mail, hub.on_refused)
+    yield opened
+    await opened.close()

@@ -40,7 +40,8 @@ class Pages:
         one = "/boites/{address}/{id:int}"
         return [
             Route("/", self.home),
-            Route("/style.css", self.style),
+            Route("/style.css", self.asset),
+            Route("/relever.js", self.asset),
             Route("/service", self.service, methods=["GET", "POST"]),
             Route("/boites/{address}", self.folder),
             Route("/boites/{address}/ecrire", self.write, methods=["GET", "POST"]),
@@ -54,14 +55,15 @@ class Pages:
     async def home(self, request: Request) -> Response:
         return self._page(request, "accueil.html", mailboxes=self.operator.kept.mailboxes())
 
-    async def style(self, request: Request) -> Response:
-        return FileResponse(_HERE / "templates" / "style.css", media_type="text/css")
+    async def asset(self, request: Request) -> Response:
+        return FileResponse(_HERE / "templates" / request.url.path.removeprefix("/"))
 
     async def service(self, request: Request) -> Response:
         if request.method == "POST":
-            form = await request.form()
+            async with request.form() as form:
+                mode, seconds = _text(form, "mode"), _text(form, "seconds")
             try:
-                self.operator.switches.set(_text(form, "mode"), float(_text(form, "seconds") or 2))
+                self.operator.switches.set(mode, float(seconds or 2))
             except ValueError as error:
                 raise HTTPException(400, str(error)) from error
             return RedirectResponse("/service", 303)
@@ -130,17 +132,18 @@ class Pages:
 
 
 async def _draft(request: Request) -> writing.Draft:
-    form = await request.form()
-    style = _text(form, "style") or "outlook"
-    if style not in writing.STYLES or not writing.recipients(_text(form, "to")):
+    async with request.form() as form:
+        words = {name: _text(form, name) for name in ("to", "subject", "text", "signature", "style")}
+        pieces = [
+            reading.Piece(part.filename, part.content_type or "application/octet-stream", await part.read())
+            for part in form.getlist("pieces")
+            if isinstance(part, UploadFile) and part.filename
+        ]
+    if words["style"] not in ("", *writing.STYLES) or not writing.recipients(words["to"]):
         raise HTTPException(400, "il manque un destinataire")
-    pieces = [
-        reading.Piece(part.filename, part.content_type or "application/octet-stream", await part.read())
-        for part in form.getlist("pieces")
-        if isinstance(part, UploadFile) and part.filename
-    ]
-    words = [_text(form, name) for name in ("to", "subject", "text", "signature")]
-    return writing.Draft(words[0], words[1], words[2], words[3], style, tuple(pieces))
+    return writing.Draft(
+        words["to"], words["subject"], words["text"], words["signature"], words["style"] or "outlook", tuple(pieces)
+    )
 
 
 def _text(form: FormData, name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 
 import aiosmtplib
@@ -28,7 +29,11 @@ async def run(kept: store.Store, door: smtp_in.Door, deliver_to: tuple[str, int]
         wake.clear()
         # One after the other: mails of one thread keep their order.
         for queued in kept.due(time.time()):
-            await _send(queued, kept, door, deliver_to)
+            try:
+                await _send(queued, kept, door, deliver_to)
+            except Exception:  # one strange mail must not stop the others
+                logging.exception("mail %s", queued.id)
+                kept.settle(queued.id, state="waiting", answer="erreur interne", due=time.time() + PAUSES[-1])
 
 
 async def _send(queued: store.Queued, kept: store.Store, door: smtp_in.Door, deliver_to: tuple[str, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
+from email import message_from_string
 from email.header import Header
 from email.mime.multipart import MIMEMultipart
 from email.mime.nonmultipart import MIMENonMultipart
@@ -41,7 +42,8 @@ def _report(subject: str, to: str, text: str, machine: tuple[str, str, bytes]) -
     report.attach(MIMEText(text, "plain", "utf-8"))
     status = MIMENonMultipart("message", "delivery-status")
     envelope = f"Reporting-MTA: dns; {host}\n" + (f"Original-Envelope-Id: {envid}\n" if envid else "")
-    status.set_payload(f"{envelope}\n{facts}")
+    # The library wants the blocks of this type as messages of their own (RFC 3464 2.1: they are header fields).
+    status.set_payload([message_from_string(envelope), message_from_string(facts)])
     report.attach(status)
     head = MIMENonMultipart("text", "rfc822-headers")
     head.set_payload(original.partition(b"\r\n\r\n")[0].decode("ascii", "replace") + "\n")
