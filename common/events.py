@@ -8,6 +8,8 @@ when it is stale.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from dataclasses import dataclass
 from enum import Enum
 
@@ -55,8 +57,12 @@ def configure(*, json: bool) -> None:
     """Send events to standard error, as JSON lines or for a terminal. Called once by the process that serves."""
     stamp = structlog.processors.TimeStamper("iso")
     shared: list[structlog.types.Processor] = [structlog.processors.add_log_level, stamp]
-    last: structlog.types.Processor = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer()
-    structlog.configure(processors=[*shared, last], cache_logger_on_first_use=True)
+    colors = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    last: structlog.types.Processor = (
+        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=colors)
+    )
+    to_stderr = structlog.PrintLoggerFactory(sys.stderr)
+    structlog.configure(processors=[*shared, last], logger_factory=to_stderr, cache_logger_on_first_use=True)
 
 
 _LOG = structlog.get_logger("hub")

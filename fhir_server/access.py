@@ -54,7 +54,7 @@ SYSTEM = Caller(actor=None, client="hub", memberships=None, name="Spico Hub")
 
 def person(actor: str, *also: str, client: str | None = None, scopes: tuple[str, ...] = (), name: str = "") -> Caller:
     """A signed-in person: `actor` is the hat worn (PractitionerRole), `also` what else identifies them."""
-    keys = tuple(key(one) for one in (actor, *also)) + (EVERYONE,)
+    keys = *(key(one) for one in (actor, *also)), EVERYONE
     return Caller(actor, client, keys, scopes, name)
 
 

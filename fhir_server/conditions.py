@@ -1,7 +1,8 @@
 """What does a search ask of the store, once its URL has been understood?
 
-Plain values: `query.py` makes them, the engines turn them into SQL. Times are microseconds since 1970 in UTC, a range is
-[lo, hi] with both ends included (hi is the last microsecond). Keys are the 64-bit hashes of `index.py`.
+Plain values: `query.py` makes them, the engines turn them into SQL. Times are microseconds since 1970 in UTC, a range
+is [lo, hi] with both ends included (hi is the last microsecond). Keys are the 64-bit hashes of `index.py`.
+
 """
 
 from __future__ import annotations

@@ -162,11 +162,15 @@ def bench(
     json: Path | None = None,
     database_url: Database = None,
     peer: str | None = None,
-    budget: bool = False,
+    budget: Annotated[bool, typer.Option("--budget", help="Exit 1 when a stated target is missed.")] = False,
+    patients: int = 2000,
+    seconds: float = 1.0,
+    rounds: int = 3,
 ) -> None:
     """Measure one path against a bare baseline of the same run and print a table."""
     module = importlib.import_module(f"bench.{name}")
-    raise SystemExit(module.run(database=database_url, json_path=json, peer=peer, budget=budget))
+    options = {"patients": patients, "seconds": seconds, "rounds": rounds}
+    raise SystemExit(module.run(database=database_url, json_path=json, peer=peer, budget=budget, **options))
 
 
 @app.command()

@@ -61,21 +61,22 @@ async def deliver(work: store.Work, room: Room, smtp: send.Smtp) -> None:
     role = await room.read(task["owner"]["reference"])
     to = conversations.mailbox(role)
     if to is None:
-        await _close(task, done, "echec", "failed", "aucune boîte MSSanté", room)
+        await _close(task, done, room, code="echec", status="failed", proof="aucune boîte MSSanté")
         return
     mail = await _mail(task, to, room)
     outcome = await send.send(smtp, mail, sender=room.settings.mail_mailbox, recipient=to, envid=work.id)
+    said = f"{outcome.code} {outcome.text}"
     if outcome.accepted:
-        await _close(task, done, "envoye", "completed", f"{outcome.code} {outcome.text}", room)
+        await _close(task, done, room, code="envoye", status="completed", proof=said)
         emit(Events.MSS_014, correlation=work.id, code=outcome.code)
     elif outcome.permanent:
-        await _close(task, done, "echec", "failed", f"{outcome.code} {outcome.text}", room)
+        await _close(task, done, room, code="echec", status="failed", proof=said)
         emit(Events.MSS_016, correlation=work.id, code=outcome.code)
     else:
-        await _again(work, room, f"{outcome.code} {outcome.text}")
+        await _again(work, room, said)
 
 
-async def _close(task: Resource, done: changes.Finish, code: str, status: str, proof: str, room: Room) -> None:
+async def _close(task: Resource, done: changes.Finish, room: Room, *, code: str, status: str, proof: str) -> None:
     after = conversations.milestone(task, code=code, status=status, proof=proof, now=room.now())
     version = int(task["meta"]["versionId"])
     await room.store.commit([changes.Update("Task", task["id"], after, version), done], caller=access.SYSTEM)

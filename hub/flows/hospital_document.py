@@ -113,12 +113,16 @@ async def _changes(
         wanted.append(_update(document_to_fhir.superseded(before)))
     if "MASQUE_PS" not in document.labels:
         type, id, _ = filed[-1]
-        wanted.append(_announce(document, f"{type}/{id}", conversation.ref, patient.ref, hospital, room))
+        wanted.append(
+            _announce(
+                document, hospital, room, filed=f"{type}/{id}", conversation=conversation.ref, patient=patient.ref
+            )
+        )
     return wanted
 
 
 def _announce(
-    document: v2_document.Document, filed: str, conversation: str, patient: str, hospital: access.Caller, room: Room
+    document: v2_document.Document, hospital: access.Caller, room: Room, *, filed: str, conversation: str, patient: str
 ) -> changes.Create:
     """The message that brings the document to the members."""
     text = document.mail.text or f"Document reçu de l'hôpital : {document.title}."

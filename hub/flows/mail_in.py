@@ -75,7 +75,9 @@ async def _post(raw: bytes, recipient: str, entry: store.JournalEntry, room: Roo
         emit(Events.MSS_012, correlation=entry.id)
         return ACCEPTED
     caller = access.person(member, client="mssante")
-    await room.store.commit([*_changes(mail, raw, thread, member, room), accepted], caller=caller, cause=entry.id)
+    await room.store.commit(
+        [*_changes(mail, raw, thread, room, member=member), accepted], caller=caller, cause=entry.id
+    )
     emit(Events.MSS_010, correlation=entry.id, documents=len(mail.attachments))
     return ACCEPTED
 
@@ -124,10 +126,10 @@ async def _posted_before(mail: letter.Letter, thread: Thread, room: Room) -> boo
     return any(conversations.header_ref(one) == f"Communication/{thread.header['id']}" for one in known)
 
 
-def _changes(mail: letter.Letter, raw: bytes, thread: Thread, member: str, room: Room) -> list[changes.Change]:
+def _changes(mail: letter.Letter, raw: bytes, thread: Thread, room: Room, *, member: str) -> list[changes.Change]:
     """The message with its documents; the whole mail is kept beside it when the text shown is only a part of it."""
     header = f"Communication/{thread.header['id']}"
-    files = [_document(part.filename, part.media_type, part.data, thread, member, room) for part in mail.attachments]
+    files = [_document(part, thread, member, room) for part in mail.attachments]
     documents = [f"DocumentReference/{reference.id}" for _, reference in files]
     post = conversations.message(
         header, sender=member, sent=mail.date or room.now(), text=mail.reply, documents=documents, medium="mssante"
@@ -150,20 +152,20 @@ def _changes(mail: letter.Letter, raw: bytes, thread: Thread, member: str, room:
 
 
 def _document(
-    filename: str, media_type: str, data: bytes, thread: Thread, member: str, room: Room
+    part: letter.Attachment, thread: Thread, member: str, room: Room
 ) -> tuple[changes.Create, changes.Create]:
-    binary = _binary(media_type, data, thread, room)
+    binary = _binary(part.media_type, part.data, thread, room)
     attachment = {
-        "contentType": media_type,
+        "contentType": part.media_type,
         "url": f"Binary/{binary.id}",
-        "size": len(data),
-        "hash": b64encode(sha1(data, usedforsecurity=False).digest()).decode(),
-        "title": filename,
+        "size": len(part.data),
+        "hash": b64encode(sha1(part.data, usedforsecurity=False).digest()).decode(),
+        "title": part.filename,
     }
     reference: Resource = {
         "resourceType": "DocumentReference",
         "status": "current",
-        "description": filename,
+        "description": part.filename,
         "author": [conversations.reference(member)],
         "content": [{"attachment": attachment}],
         "context": {"related": [conversations.reference(f"Communication/{thread.header['id']}")]},

@@ -55,7 +55,7 @@ async def _post(change: changes.Create, room: draft.Draft, secret: bytes) -> lis
     kept = changes.Create("Communication", change.id, body, change.readers | frozenset(members))
     shared = await _share(body, members, room)
     entries = await inbox.entries(header_ref, header, room, secret, sender=body["sender"]["reference"], bump=True)
-    return [kept, *shared, *entries, *await _deliveries(header_ref, change.id, body, members, room)]
+    return [kept, *shared, *entries, *await _deliveries(f"Communication/{change.id}", header_ref, body, room)]
 
 
 def _completed(given: Resource, header: Resource, room: draft.Draft) -> Resource:
@@ -133,17 +133,15 @@ def _binaries(document: Resource) -> list[str]:
     return [url for url in urls if url.startswith("Binary/")]
 
 
-async def _deliveries(
-    header: str, id: str, body: Resource, members: Iterable[str], room: draft.Draft
-) -> list[changes.Change]:
+async def _deliveries(message: str, header: str, body: Resource, room: draft.Draft) -> list[changes.Change]:
     """A ledger line and queued work for each member reached by mail, except the author."""
+    members = conversations.members(body)
     outside = [one for one in members if one != body["sender"]["reference"]]
     roles = await room.present(outside)
     patient, now = body.get("subject"), room.view.now()
     result: list[changes.Change] = []
     for member in outside:
         if member in roles and conversations.wants_mail(roles[member][1]):
-            message = f"Communication/{id}"
             task = conversations.delivery(header, message, member, patient=patient, now=now)
             task_id = inbox.derived_id(f"deliver|{message}|{member}", patient)
             readers = frozenset({body["sender"]["reference"], *members})

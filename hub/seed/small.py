@@ -42,7 +42,7 @@ class Persona:
         return f"Practitioner/{self.name}" if self.family else ""
 
 
-def _person(name: str, title: str, given: str, family: str, profession: str, **more: str) -> Persona:
+def _person(name: str, given: str, family: str, profession: str, *, title: str = "", **more: str) -> Persona:
     display = " ".join(part for part in (title, given, family) if part)
     return Persona(name, display, f"PractitionerRole/{name}", title, given, family, profession, **more)
 
@@ -50,13 +50,13 @@ def _person(name: str, title: str, given: str, family: str, profession: str, **m
 PERSONAS = {
     one.name: one
     for one in (
-        _person("nadia", "", "Nadia", "Roux", "infirmière libérale", code="60", national_id="899700000018"),
+        _person("nadia", "Nadia", "Roux", "infirmière libérale", code="60", national_id="899700000018"),
         _person(
             "lefebvre",
-            "Dr",
             "Paul",
             "Lefebvre",
             "médecin généraliste",
+            title="Dr",
             code="10",
             national_id="899700000026",
             mailbox="paul.lefebvre@demo.mssante.fr",
@@ -64,7 +64,6 @@ PERSONAS = {
         ),
         _person(
             "claire",
-            "",
             "Claire",
             "Fabre",
             "coordinatrice",
@@ -72,19 +71,19 @@ PERSONAS = {
             national_id="",
             organization="Organization/dac-12",
         ),
-        _person("karim", "", "Karim", "Benali", "assistant social", code="41", organization="Organization/dac-12"),
+        _person("karim", "Karim", "Benali", "assistant social", code="41", organization="Organization/dac-12"),
         _person(
             "lgc",
-            "Dr",
             "Hélène",
             "Moreau",
             "médecin généraliste",
+            title="Dr",
             code="10",
             national_id="899700000034",
             mailbox="cabinet.demonstration@demo.mssante.fr",
             organization="Organization/cabinet-demonstration",
         ),
-        _person("operateur", "", "Olivier", "Garnier", "opérateur du hub", organization="Organization/dac-12"),
+        _person("operateur", "Olivier", "Garnier", "opérateur du hub", organization="Organization/dac-12"),
         Persona("hopital", "Service de cardiologie", "Organization/hopital"),
     )
 }
