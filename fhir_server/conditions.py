@@ -2,7 +2,6 @@
 
 Plain values: `query.py` makes them, the engines turn them into SQL. Times are microseconds since 1970 in UTC, a range
 is [lo, hi] with both ends included (hi is the last microsecond). Keys are the 64-bit hashes of `index.py`.
-
 """
 
 from __future__ import annotations
