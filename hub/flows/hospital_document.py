@@ -69,20 +69,33 @@ async def _file(message: er7.Message, entry: store.JournalEntry, room: Room) -> 
     v2_checks.identity(document)
     mailing = v2_checks.mailing(document, profile=message.profile)
     answer = v2_out.ack(message, "AA", control_id=entry.id, now=room.now())
-    settled = changes.Settle(entry.id, "accepted", answer)
+    settled: list[changes.Change] = [
+        changes.Settle(entry.id, "accepted", answer),
+        changes.Claim(f"{DOOR}|{entry.key}|{entry.meta['sha256']}", "Journal", entry.id),
+    ]
     hospital = access.Caller(f"Organization/{room.settings.hospital_organization}", "hospital", memberships=None)
     for tries_left in reversed(range(TRIES)):
         try:
             wanted = await _changes(document, mailing, hospital, room)
-            await room.store.commit([*wanted, settled], caller=hospital, cause=entry.id)
+            await room.store.commit([*wanted, *settled], caller=hospital, cause=entry.id)
             break
-        except (store.Taken, errors.Stale):
+        except (store.Taken, errors.Stale) as lost:
+            if isinstance(lost, store.Taken) and lost.ref.startswith("Journal/"):
+                return await _answer_of_twin(entry, lost.ref, room)
             if not tries_left:
                 raise
     for tolerance in (*document.tolerances, *mailing.tolerances):
         emit(Events.HOS_013, correlation=entry.id, code=tolerance.code, at=tolerance.at)
     emit(Events.HOS_010, correlation=entry.id, trigger=message.trigger, size=len(document.content))
     return answer
+
+
+async def _answer_of_twin(entry: store.JournalEntry, twin: str, room: Room) -> bytes:
+    """The same message came at the same instant on another connection and was accepted there: its answer."""
+    accepted = await room.store.journal_read(twin.partition("/")[2])
+    await room.store.journal_settle(changes.Settle(entry.id, "repeated", accepted.answer))
+    emit(Events.HOS_012, correlation=entry.id)
+    return accepted.answer
 
 
 async def _changes(

@@ -70,15 +70,14 @@ async def _post(raw: bytes, recipient: str, entry: store.JournalEntry, room: Roo
         return ACCEPTED
     thread = await _thread(mail, recipient, room)
     member = await _member(mail, thread.header, room)
-    if await _posted_before(mail, thread, room):
+    caller = access.person(member, client="mssante")
+    wanted = _changes(mail, raw, thread, room, member=member)
+    try:
+        await room.store.commit([*wanted, accepted], caller=caller, cause=entry.id)
+        emit(Events.MSS_010, correlation=entry.id, documents=len(mail.attachments))
+    except store.Taken:  # the same Message-ID came before by another route, whose Received lines made other bytes
         await room.store.commit([accepted], caller=access.SYSTEM, cause=entry.id)
         emit(Events.MSS_012, correlation=entry.id)
-        return ACCEPTED
-    caller = access.person(member, client="mssante")
-    await room.store.commit(
-        [*_changes(mail, raw, thread, room, member=member), accepted], caller=caller, cause=entry.id
-    )
-    emit(Events.MSS_010, correlation=entry.id, documents=len(mail.attachments))
     return ACCEPTED
 
 
@@ -118,14 +117,6 @@ async def _member(mail: letter.Letter, header: Resource, room: Room) -> str:
     raise errors.Forbidden("cette boîte n'est pas membre de la conversation", at="From")
 
 
-async def _posted_before(mail: letter.Letter, thread: Thread, room: Room) -> bool:
-    """Whether this mail is already a message of the conversation (it may have come by another route)."""
-    if not mail.message_id:
-        return False
-    known = await room.find("Communication", identifier=f"{systems.MESSAGE_ID}|{mail.message_id}")
-    return any(conversations.header_ref(one) == f"Communication/{thread.header['id']}" for one in known)
-
-
 def _changes(mail: letter.Letter, raw: bytes, thread: Thread, room: Room, *, member: str) -> list[changes.Change]:
     """The message with its documents; the whole mail is kept beside it when the text shown is only a part of it."""
     header = f"Communication/{thread.header['id']}"
@@ -147,7 +138,10 @@ def _changes(mail: letter.Letter, raw: bytes, thread: Thread, room: Room, *, mem
     ]
     readers = frozenset(conversations.members(thread.header))
     result.append(changes.Create("Binary", whole.id, whole.body, readers))
-    result.append(changes.Create("Communication", room.store.new_id("Communication", post), post))
+    id = room.store.new_id("Communication", post)
+    result.append(changes.Create("Communication", id, post))
+    if mail.message_id:
+        result.append(changes.Claim(f"mail|{header}|{mail.message_id}", "Communication", id))
     return result
 
 

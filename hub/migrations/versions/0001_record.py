@@ -8,19 +8,11 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import UserDefinedType
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
-
-
-class _Xid8(UserDefinedType[int]):
-    cache_ok = True
-
-    def get_col_spec(self, **_options: object) -> str:
-        return "xid8"
 
 
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -170,7 +162,7 @@ def _queues(spread: bool) -> None:
         _column("updated", _BIG),
         _column("actor", _WORDS),
         _column("cause", _WORDS),
-        *([_column("tx", _Xid8())] if spread else []),
+        *([_column("tx", _BIG)] if spread else []),
         _key(spread, *key),
     )
     if spread:
