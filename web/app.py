@@ -109,7 +109,7 @@ def _endpoint(handler: Handler, room: Room) -> Callable[[Request], Awaitable[Res
             correlation, place = session.correlation(request), failure.__traceback__
             line = f"{place.tb_lineno}" if place else ""
             emit(Events.HUB_004, correlation=correlation, error=type(failure).__name__, line=line)
-            return _shown(request, room, 500, _UNEXPECTED, "imprevu")
+            return _shown(request, room, 500, words=_UNEXPECTED, code="imprevu")
 
     return endpoint
 
@@ -120,10 +120,10 @@ def _refused(request: Request, room: Room, refusal: errors.HubError) -> Response
         session.forget(response)
         return response
     words = _WORDS.get(refusal.status) or refusal.message[:1].upper() + refusal.message[1:]
-    return _shown(request, room, refusal.status, words, refusal.code)
+    return _shown(request, room, refusal.status, words=words, code=refusal.code)
 
 
-def _shown(request: Request, room: Room, status: int, words: str, code: str) -> Response:
+def _shown(request: Request, room: Room, status: int, *, words: str, code: str) -> Response:
     code = f"{code}-{session.correlation(request)}"
     if _is_script(request):
         return JSONResponse({"texte": words, "code": code}, status)
@@ -144,7 +144,8 @@ def _came_from(request: Request) -> str:
 def _no_such_page(room: Room) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(request: Request, problem: Exception) -> Response:
         status = problem.status_code if isinstance(problem, HTTPException) else 404
-        return _shown(request, room, status, _WORDS.get(status, "Cette page n'existe pas."), f"http-{status}")
+        words = _WORDS.get(status, "Cette page n'existe pas.")
+        return _shown(request, room, status, words=words, code=f"http-{status}")
 
     return handle
 

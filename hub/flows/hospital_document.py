@@ -7,6 +7,8 @@ nothing; a refused one is processed again, since its cause may be gone.
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from hashlib import sha256
 
 from common import errors
@@ -17,6 +19,7 @@ from hub.room import Resource, Room
 from mapping import cda_header, document_to_fhir, er7, systems, v2_checks, v2_document, v2_out
 
 DOOR = "mllp"
+LARGE = 1_000_000  # bytes; reading more would hold up the other doors
 TRIES = 8  # another message may claim the newcomer's identifiers, or change the conversation, at the same instant
 
 
@@ -65,7 +68,8 @@ async def _settle_refused(entry: store.JournalEntry, answer: bytes, error: error
 
 async def _file(message: er7.Message, entry: store.JournalEntry, room: Room) -> bytes:
     authorities = systems.INS_WITH_TEST if room.settings.demo else systems.INS_PRODUCTION
-    document = v2_document.read(message, ins_authorities=authorities, max_bytes=room.settings.mllp_max_bytes)
+    read = partial(v2_document.read, message, ins_authorities=authorities, max_bytes=room.settings.mllp_max_bytes)
+    document = read() if len(entry.raw) < LARGE else await asyncio.to_thread(read)
     v2_checks.identity(document)
     mailing = v2_checks.mailing(document, profile=message.profile)
     answer = v2_out.ack(message, "AA", control_id=entry.id, now=room.now())

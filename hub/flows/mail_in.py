@@ -6,6 +6,7 @@ sender checked against the members (MSS-04), its new text and files posted with 
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from dataclasses import dataclass
 from hashlib import sha1, sha256
@@ -19,6 +20,7 @@ from mapping import systems
 from mss import address, letter, reception
 
 DOOR = "mail"
+LARGE = 1_000_000  # bytes; reading more would hold up the other doors
 ACCEPTED = "250 2.0.0 accepte"
 
 
@@ -37,7 +39,7 @@ async def receive(raw: bytes, envelope: reception.Envelope, room: Room) -> list[
 
 async def refused(envelope: reception.Envelope, status: str, head: bytes, room: Room) -> None:
     """Journal what the mail server refused by itself (too large, say), with the beginning of what came."""
-    key = sha256(head).hexdigest()
+    key = f"{sha256(head).hexdigest()} {' '.join(envelope.recipients).lower()}"
     entry = await room.store.journal_keep(DOOR, key, head, room.now(), {"peer": envelope.peer})
     await room.store.journal_settle(changes.Settle(entry.id, "refused", status.encode(), status))
     emit(Events.MSS_011, correlation=entry.id, status=status)
@@ -62,7 +64,7 @@ async def _one(raw: bytes, recipient: str, envelope: reception.Envelope, room: R
 
 
 async def _post(raw: bytes, recipient: str, entry: store.JournalEntry, room: Room) -> str:
-    mail = letter.read(raw)
+    mail = letter.read(raw) if len(raw) < LARGE else await asyncio.to_thread(letter.read, raw)
     accepted = changes.Settle(entry.id, "accepted", ACCEPTED.encode())
     if mail.is_report:
         await room.store.commit([accepted], caller=access.SYSTEM, cause=entry.id)
