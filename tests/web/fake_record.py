@@ -43,6 +43,7 @@ class Record:
 
     held: dict[str, Resource] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     failing: list[int] = field(default_factory=list)
     listeners: list[asyncio.Queue[Change]] = field(default_factory=list)
@@ -123,12 +124,15 @@ class Record:
         return access.person(actor, client="web", name=f"{name['given'][0]} {name['family']}")
 
     async def persona(self, name: str) -> str:
-        if f"jeton-{name}" not in self.tokens:
+        token = f"jeton-{name}"
+        if token in self.ended:
+            self.tokens[token] = self.ended.pop(token)
+        if token not in self.tokens:
             raise errors.NotFound("persona inconnu")
-        return f"jeton-{name}"
+        return token
 
     async def forget(self, token: str) -> None:
-        self.tokens.pop(token, None)
+        self.ended[token] = self.tokens.pop(token)
 
     # -- what the pages ask
 
