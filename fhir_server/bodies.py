@@ -26,7 +26,7 @@ def decode(body: bytes) -> Resource:
     return found
 
 
-def final(type: str, id: str, version: int, updated: int, body: Resource) -> Resource:
+def final(type: str, id: str, body: Resource, *, version: int, updated: int) -> Resource:
     """A copy of `body` with its identity and version; `updated` in microseconds since 1970.
 
     Raises Invalid when the body is of another type.

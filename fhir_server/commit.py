@@ -1,37 +1,24 @@
-"""How do the changes of one commit become the rows to write?
+"""How do the drafts of one commit become the rows to write?
 
-Pure: everything that had to be read comes in as rows, nothing is written here. Changes on one resource are folded into
-one draft, so that a commit makes at most one version of each.
+Validated, indexed, numbered, encoded. Pure but for the numbers: everything that had to be read comes in as rows,
+nothing is written here.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 from common import clock, errors
 from fhir_server import access, bodies, ids
 from fhir_server.access import Caller
-from fhir_server.changes import (
-    Change,
-    Claim,
-    Create,
-    Delete,
-    Enqueue,
-    Finish,
-    Resource,
-    Settle,
-    Share,
-    Stored,
-    Update,
-)
+from fhir_server.changes import Resource, Settle, Stored
 from fhir_server.conditions import Rows
+from fhir_server.folding import Draft, Plan, Ref
 from fhir_server.rows import Moved, OutboxRow, Put, Row, Settled, Shared, Write
 from fhir_server.tables import NO_DATE
 
-Ref = tuple[str, str]
 # Bodies that passed validation, by identity: a second try of the same commit does not check them again.
 Valid = dict[int, Resource]
 _NO_ROWS = Rows((), (), (), (), None, None)
@@ -66,95 +53,14 @@ class Rejected(errors.Invalid):
 
 
 @dataclass(slots=True)
-class Draft:
-    """What is to become of one resource. `version` is the one to replace; `exact`: the caller named it."""
-
-    type: str
-    id: str
-    kind: Literal["create", "update", "delete", "share"]
-    body: Resource | None = None
-    version: int | None = None
-    exact: bool = False
-    own: bool = False
-    readers: frozenset[str] = frozenset()
-
-    @property
-    def ref(self) -> str:
-        """`Type/id`."""
-        return f"{self.type}/{self.id}"
-
-
-@dataclass(slots=True)
-class Plan:
-    """The folded changes of a commit."""
-
-    drafts: dict[Ref, Draft] = field(default_factory=dict)
-    claims: dict[str, Claim] = field(default_factory=dict)
-    work: list[Enqueue] = field(default_factory=list)
-    finished: list[Finish] = field(default_factory=list)
-    settled: list[Settle] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class Prepared:
-    """The rows to write, and what the caller will get for each resource."""
+    """The rows to write at `now` (as lastUpdated says it), and what the caller will get for each resource."""
 
     write: Write
-    results: dict[Ref, Stored]
+    now: int
+    valid: Valid
+    results: dict[Ref, Stored] = field(default_factory=dict)
     problems: dict[str, tuple[errors.Issue, ...]] = field(default_factory=dict)
-
-
-def fold(changes: Iterable[Change], own: Sequence[Change]) -> Plan:
-    """One draft for each resource. `own` are the caller's changes before any rule.
-
-    Raises Conflict when one id is created twice.
-    """
-    plan = Plan()
-    versions = {(one.type, one.id): one.version for one in own if isinstance(one, (Update, Delete))}
-    mine = {(one.type, one.id) for one in own if isinstance(one, (Create, Update, Delete, Share))}
-    for change in changes:
-        if isinstance(change, (Create, Update, Delete, Share)):
-            ref = (change.type, change.id)
-            draft = _merge(plan.drafts.get(ref), change)
-            draft.own = ref in mine
-            draft.exact = versions.get(ref) is not None
-            draft.version = versions[ref] if draft.exact else draft.version
-            plan.drafts[ref] = draft
-        elif isinstance(change, Claim):
-            known = plan.claims.setdefault(change.key, change)
-            if (known.type, known.id) != (change.type, change.id):
-                raise errors.Conflict("la même clé est demandée pour deux ressources")
-        elif isinstance(change, Enqueue):
-            plan.work.append(change)
-        elif isinstance(change, Finish):
-            plan.finished.append(change)
-        else:
-            plan.settled.append(change)
-    return plan
-
-
-def _merge(draft: Draft | None, change: Create | Update | Delete | Share) -> Draft:
-    if isinstance(change, Create):
-        new = Draft(change.type, change.id, "create", change.body, readers=change.readers)
-    elif isinstance(change, Update):
-        new = Draft(change.type, change.id, "update", change.body, change.version, readers=change.readers)
-    elif isinstance(change, Delete):
-        new = Draft(change.type, change.id, "delete", version=change.version)
-    else:
-        new = Draft(change.type, change.id, "share", readers=change.readers)
-    if draft is None:
-        return new
-    if draft.kind == new.kind == "create":
-        raise errors.Conflict(f"{new.ref} est créé deux fois")
-    if new.kind == "share":
-        return replace(draft, readers=draft.readers | new.readers)
-    kind = new.kind
-    if draft.kind == "create" and kind == "update":
-        kind = "create"  # nothing is there to update yet
-    elif draft.kind == "delete" and kind == "create":
-        kind = "update"
-    version = draft.version if draft.version is not None else new.version
-    return replace(new, kind=kind, version=version, readers=draft.readers | new.readers)
 
 
 class GivenIds:
@@ -193,45 +99,42 @@ class Preparer:
         Raises Rejected with every problem of every body, NotFound, Stale; Moved when a rule saw a version that has
         passed.
         """
-        done = Prepared(Write(actor=caller.actor or caller.client or ""), {})
+        done = Prepared(Write(actor=caller.actor or caller.client or ""), now - now % _MILLISECOND, valid)
         for ref, draft in plan.drafts.items():
             old = _checked(draft, rows.get(ref))
             if draft.kind == "delete":
-                self._delete(draft, old, now, done)
+                self._delete(draft, old, done)
             elif draft.kind == "share":
                 _share(draft, old, done)
             elif draft.kind == "create":
                 author = caller if draft.own else access.SYSTEM
-                readers = access.readers_of(draft.type, author, draft.readers)
-                self._put(draft, None, readers, _floor(now), done, valid)
+                self._put(draft, None, access.readers_of(draft.type, author, draft.readers), done)
             else:
-                self._update(draft, old, now, done, valid)
+                self._update(draft, old, done)
         if done.problems:
             raise Rejected(done.problems)
         self._rest(plan, now, done.write)
         return done
 
-    def _update(self, draft: Draft, old: Row | None, now: int, done: Prepared, valid: Valid) -> None:
+    def _update(self, draft: Draft, old: Row | None, done: Prepared) -> None:
         if old is None:
             raise errors.NotFound(f"{draft.ref} n'existe pas")
-        unchanged = bodies.final(draft.type, draft.id, old.version, old.updated, draft.body or {})
-        if not old.deleted and bodies.same(old.body, unchanged):
-            _share(draft, old, done)
-            return
-        readers = old.readers | {access.key(one) for one in draft.readers}
-        self._put(draft, old, readers, max(_floor(now), old.updated + _MILLISECOND), done, valid)
-
-    def _put(
-        self, draft: Draft, old: Row | None, readers: frozenset[int], updated: int, done: Prepared, valid: Valid
-    ) -> None:
-        version = old.version + 1 if old else 1
         body = draft.body or {}
-        resource = bodies.final(draft.type, draft.id, version, updated, body)
-        if valid.get(id(body)) is not body:
+        same = bodies.final(draft.type, draft.id, body, version=old.version, updated=old.updated)
+        if not old.deleted and bodies.same(old.body, same):
+            _share(draft, old, done)
+        else:
+            self._put(draft, old, old.readers | {access.key(one) for one in draft.readers}, done)
+
+    def _put(self, draft: Draft, old: Row | None, readers: frozenset[int], done: Prepared) -> None:
+        version, updated = _following(old, done)
+        body = draft.body or {}
+        resource = bodies.final(draft.type, draft.id, body, version=version, updated=updated)
+        if done.valid.get(id(body)) is not body:
             if problems := self._validator.check(resource):
                 done.problems[draft.ref] = tuple(problems)
                 return
-            valid[id(body)] = body
+            done.valid[id(body)] = body
         index = _clean(self._indexer.rows(resource))
         row = Row(
             part=ids.part_of(draft.type, draft.id, index.patient),
@@ -253,21 +156,14 @@ class Preparer:
         done.write.puts.append(Put(row, index, self._next(), old, before, chosen))
         done.results[draft.type, draft.id] = row.stored()
 
-    def _delete(self, draft: Draft, old: Row | None, now: int, done: Prepared) -> None:
+    def _delete(self, draft: Draft, old: Row | None, done: Prepared) -> None:
         if old is None or old.deleted:
             # Never there, or not for this caller: the answer is the same.
             gone = old.stored() if old else Stored(draft.type, draft.id, 0, 0, b"", "DELETE")
             done.results[draft.type, draft.id] = gone
             return
-        row = replace(
-            old,
-            version=old.version + 1,
-            updated=max(_floor(now), old.updated + _MILLISECOND),
-            deleted=True,
-            method="DELETE",
-            eq=(),
-            body=b"",
-        )
+        version, updated = _following(old, done)
+        row = replace(old, version=version, updated=updated, deleted=True, method="DELETE", eq=(), body=b"")
         done.write.puts.append(Put(row, _NO_ROWS, self._next(), old, None))
         done.results[draft.type, draft.id] = row.stored()
 
@@ -290,9 +186,9 @@ def _clean(rows: Rows) -> Rows:
     return replace(rows, strings=strings)
 
 
-def _floor(now: int) -> int:
-    """lastUpdated has milliseconds."""
-    return now - now % _MILLISECOND
+def _following(old: Row | None, done: Prepared) -> tuple[int, int]:
+    """The next version and its time, which rises whatever the clock says."""
+    return (old.version + 1, max(done.now, old.updated + _MILLISECOND)) if old else (1, done.now)
 
 
 def _checked(draft: Draft, old: Row | None) -> Row | None:

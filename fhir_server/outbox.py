@@ -28,7 +28,7 @@ class Outbox:
         """At most `count` rows that are due, for `seconds`; oldest first, of each resource only the oldest."""
         now = self._now()
         until = clock.micros(now + timedelta(seconds=seconds))
-        return await self._engine.lease(consumer, count, clock.micros(now), until)
+        return await self._engine.lease(consumer, count, now=clock.micros(now), until=until)
 
     async def postpone(self, work: Work, due: datetime, error: str) -> None:
         """Try again at `due`; also takes a dead letter back. Nothing happens when the lease has passed to another."""

@@ -249,7 +249,7 @@ class Engine(Protocol):
     ) -> list[JournalRow]:
         """By (door, key): accepted ones first; by (part, seq); else all of a state: each newest first."""
 
-    async def lease(self, consumer: str, count: int, now: int, until: int) -> list[Work]:
+    async def lease(self, consumer: str, count: int, *, now: int, until: int) -> list[Work]:
         """Take rows that are due and not leased, oldest first, one per resource."""
 
     async def release(self, work: Work, due: int, error: str) -> None:

@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -22,14 +21,15 @@ from weakref import WeakValueDictionary
 
 from common import clock, errors
 from fhir_server import access, ids, index
-from fhir_server.access import SYSTEM, Caller
+from fhir_server.access import Caller
 from fhir_server.changes import Change, Create, Delete, Resource, Share, Stored, Update
-from fhir_server.commit import GivenIds, Indexer, Plan, Preparer, Ref, Valid, fold
+from fhir_server.commit import GivenIds, Indexer, Preparer, Valid
 from fhir_server.commit import Rejected as Rejected
 from fhir_server.commit import Validator as Validator
 from fhir_server.conditions import Query
 from fhir_server.engines.postgres import Postgres
 from fhir_server.engines.sqlite import Sqlite
+from fhir_server.folding import Plan, Ref, fold
 from fhir_server.journal import Journal
 from fhir_server.outbox import Outbox
 from fhir_server.r4 import validate
@@ -40,6 +40,8 @@ from fhir_server.rows import JournalEntry as JournalEntry
 from fhir_server.rows import Parked as Parked
 from fhir_server.rows import Taken as Taken
 from fhir_server.rows import Work as Work
+from fhir_server.rules import Rule as Rule
+from fhir_server.rules import View as View
 
 _TRIES = 8
 _NEWEST = 2**31 - 1  # no version is higher
@@ -48,31 +50,6 @@ _TYPE = re.compile(r"[A-Za-z]{1,64}")
 _LETTERS: dict[type, str] = {Create: "c", Update: "u", Delete: "d", Share: "u"}
 
 Listener = Callable[[list[Event]], None]
-
-
-class View:
-    """The record as a rule sees it: everything, read only."""
-
-    def __init__(self, store: Store) -> None:
-        self.read = partial(store.read, caller=SYSTEM)
-        self.history = partial(store.history, caller=SYSTEM)
-        self.search = partial(store.search, caller=SYSTEM)
-        self.many = partial(store.many, caller=SYSTEM)
-        self.new_id = store.new_id
-        self.now = store.now
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What the product demands of a write. `types` None: of any.
-
-    `run(changes, caller, view)` gets all changes of a commit and gives all that are to be done: it may add and replace,
-    and must not leave out a Create, Update or Delete of the caller. It has no side effects, because a commit that lost
-    a race is tried again. It refuses by raising a HubError.
-    """
-
-    types: frozenset[str] | None
-    run: Callable[[list[Change], Caller, View], Awaitable[list[Change]]]
 
 
 class Store:

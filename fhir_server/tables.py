@@ -31,19 +31,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import UserDefinedType
 
 NO_DATE = -(2**63) + 1  # the lowest number that both engines read back from SQL text
-
-
-class Xid8(UserDefinedType[int]):
-    """PostgreSQL's 64-bit transaction number."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_options: object) -> str:
-        """The name in DDL."""
-        return "xid8"
 
 
 # STRICT tables of SQLite know INTEGER only; byte order ("C") makes both engines sort texts alike.
@@ -58,8 +47,11 @@ def schema(dialect: str) -> MetaData:
     metadata = MetaData()
     spread = dialect == "postgresql"
     _resource(metadata, spread)
-    _search(metadata, spread)
-    _queues(metadata, spread)
+    _hot(metadata, spread)
+    _ranges(metadata, spread)
+    _event(metadata, spread)
+    _outbox(metadata, spread)
+    _unique_key(metadata)
     _journal(metadata, spread)
     if spread:
         _locator(metadata)
@@ -125,8 +117,7 @@ def _keys_index() -> Index:
     return Index("resource_keys", "eq", "readers", postgresql_using="gin", postgresql_with={"fastupdate": "off"})
 
 
-def _search(metadata: MetaData, spread: bool) -> None:
-    part = ["part"] if spread else []
+def _hot(metadata: MetaData, spread: bool) -> None:
     Table(
         "hot",
         metadata,
@@ -140,6 +131,10 @@ def _search(metadata: MetaData, spread: bool) -> None:
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
+
+
+def _ranges(metadata: MetaData, spread: bool) -> None:
+    part = ["part"] if spread else []
     Table(
         "str",
         metadata,
@@ -170,7 +165,7 @@ def _search(metadata: MetaData, spread: bool) -> None:
     )
 
 
-def _queues(metadata: MetaData, spread: bool) -> None:
+def _event(metadata: MetaData, spread: bool) -> None:
     Table(
         "event",
         metadata,
@@ -184,11 +179,14 @@ def _queues(metadata: MetaData, spread: bool) -> None:
         _column("updated", BIG),
         _column("actor", WORDS),
         _column("cause", WORDS),
-        # Whoever follows the log reads by transaction, not by seq: a seq may be committed after a higher one.
-        *([_column("tx", Xid8()), Index("event_by_tx", "tx")] if spread else []),
+        # The transaction. Whoever follows the log reads by it: a seq may be committed after a higher one.
+        *([_column("tx", BIG), Index("event_by_tx", "tx")] if spread else []),
         _primary(spread, *(("lane", "seq") if spread else ("seq",))),
         sqlite_strict=True,
     )
+
+
+def _outbox(metadata: MetaData, spread: bool) -> None:
     waiting = text("state = 'waiting'")
     Table(
         "outbox",
@@ -209,6 +207,9 @@ def _queues(metadata: MetaData, spread: bool) -> None:
         Index("outbox_order", "consumer", "lane", "type", "fid", "seq", postgresql_where=waiting, sqlite_where=waiting),
         sqlite_strict=True,
     )
+
+
+def _unique_key(metadata: MetaData) -> None:
     Table(
         "unique_key",
         metadata,

@@ -170,13 +170,13 @@ class Postgres:
         """By key, by number, or all of a state."""
         with translated():
             async with self._lookups.one() as connection:
-                return await postgres_outbox.journal_rows(connection, key, id, state, count)
+                return await postgres_outbox.journal_rows(connection, key=key, id=id, state=state, count=count)
 
-    async def lease(self, consumer: str, count: int, now: int, until: int) -> list[Work]:
+    async def lease(self, consumer: str, count: int, *, now: int, until: int) -> list[Work]:
         """Lane by lane."""
         with translated():
             async with self._lookups.one() as connection:
-                return await postgres_outbox.lease(connection, consumer, count, now, until)
+                return await postgres_outbox.lease(connection, consumer, count, now=now, until=until)
 
     async def release(self, work: Work, due: int, error: str) -> None:
         """Give a row back."""

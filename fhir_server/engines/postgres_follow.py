@@ -22,11 +22,11 @@ HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 NEWS = """
 SELECT e.seq, e.type, e.fid, e.version, e.method, COALESCE(r.readers, '{}') AS readers,
     COALESCE(CASE WHEN r.version = e.version THEN r.body ELSE v.body END, ''::bytea) AS body,
-    e.tx::text::bigint AS tx, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+    e.tx, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
 FROM event e
 LEFT JOIN resource r ON r.part = e.part AND r.type = e.type AND r.fid = e.fid
 LEFT JOIN version v ON v.part = r.part AND v.rid = r.rid AND v.version = e.version
-WHERE e.tx >= $1::text::xid8 AND e.type = ANY($2) ORDER BY e.tx, e.seq
+WHERE e.tx >= $1 AND e.type = ANY($2) ORDER BY e.tx, e.seq
 """
 _AGAIN_SECONDS = 2.0
 
@@ -85,7 +85,7 @@ class Follower:
             self._woken(message)
 
     async def _tell(self, connection: Connection) -> None:
-        rows = await connection.fetch(NEWS, str(self._horizon), self._types)
+        rows = await connection.fetch(NEWS, self._horizon, self._types)
         if not rows:
             return
         horizon = rows[0]["horizon"]

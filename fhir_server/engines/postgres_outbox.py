@@ -46,7 +46,7 @@ BY_STATE = _JOURNAL + "state = $1 ORDER BY at DESC, seq DESC LIMIT $2"
 BY_TIME = _JOURNAL + "TRUE ORDER BY at DESC, seq DESC LIMIT $1"
 
 
-async def lease(connection: Connection, consumer: str, count: int, now: int, until: int) -> list[Work]:
+async def lease(connection: Connection, consumer: str, count: int, *, now: int, until: int) -> list[Work]:
     """Take rows that are due, oldest first in each lane, one per resource."""
     lanes = [row["lane"] for row in await connection.fetch(LANES, consumer, now)]
     random.shuffle(lanes)  # several processes start at different ends
@@ -65,7 +65,12 @@ def place(work: Work) -> tuple[int, int, int, int]:
 
 
 async def journal_rows(
-    connection: Connection, key: tuple[str, str] | None, id: tuple[int, int] | None, state: str | None, count: int
+    connection: Connection,
+    *,
+    key: tuple[str, str] | None,
+    id: tuple[int, int] | None,
+    state: str | None,
+    count: int,
 ) -> list[JournalRow]:
     """By (door, key): accepted ones first; by (part, seq); else all of a state: each newest first."""
     if key:

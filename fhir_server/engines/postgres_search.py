@@ -26,6 +26,8 @@ SETTINGS = {
     "jit": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    # Starting a helper process takes longer than most searches.
+    "max_parallel_workers_per_gather": "0",
     "statement_timeout": "30s",
 }
 FEW = 2000  # estimated rows that are quicker to collect and sort than to walk
@@ -99,7 +101,8 @@ async def _choose(connection: Connection, query: Query, few: int) -> Driver:
     ordered = [one for one in keys if one.ordered and len(one.any_of) == 1]
     if first == "sort_date" and ordered and not ranges:
         return Driver(True, ordered[0], tuple(ordered[1:_MOST_JOINED]))
-    merged = first == "sort_date" and any(one.ordered and len(one.any_of) <= _MANY_KEYS for one in keys)
+    mergeable = [one for one in keys if one.ordered and 0 < len(one.any_of) <= _MANY_KEYS]
+    merged = first == "sort_date" and mergeable
     if not ranges and not merged and first not in ("dat", "str"):
         return Driver(False)  # the planner chooses between the keys and the order
     sizes = await _estimates(connection, [*ranges, *keys], query.type)
@@ -109,7 +112,7 @@ async def _choose(connection: Connection, query: Query, few: int) -> Driver:
     if first == "sort_date" and ordered:
         return Driver(True, ordered[0], tuple(ordered[1:_MOST_JOINED]))
     if merged:
-        return Driver(True, next(one for one in keys if one.ordered and len(one.any_of) <= _MANY_KEYS))
+        return Driver(True, mergeable[0])
     return Driver(first in ("dat", "str"))
 
 

@@ -42,7 +42,7 @@ WITH r AS (
 )
 INSERT INTO event (part, lane, seq, type, fid, version, method, updated, actor, cause, tx)
 VALUES ($1::bigint, $21::smallint, $22::bigint, $3::text, $4::text, $5::int, $9::text, $6::bigint, $23::text,
-    $24::text, pg_current_xact_id())
+    $24::text, pg_current_xact_id()::text::bigint)
 """
 
 # Nothing happens, not even a version row, when the row is no longer what was read: then no event comes back.
@@ -66,7 +66,7 @@ WITH r AS (
 )
 INSERT INTO event (part, lane, seq, type, fid, version, method, updated, actor, cause, tx)
 SELECT $1::bigint, $19::smallint, $20::bigint, $3::text, $4::text, $5::int, $9::text, $6::bigint, $21::text, $22::text,
-    pg_current_xact_id() FROM r
+    pg_current_xact_id()::text::bigint FROM r
 RETURNING seq
 """
 

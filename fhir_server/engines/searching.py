@@ -183,7 +183,7 @@ def _moment(test: tuple[Prefix, int, int], lo: str, hi: str, statement: Statemen
     return f"({lo} <= {high} AND ({lo} < {low} OR {inside}))"
 
 
-def texts(condition: Text, statement: Statement, contains: str, table: str = "s", unused: str = "") -> str:
+def texts(condition: Text, statement: Statement, contains: str, *, table: str = "s", unused: str = "") -> str:
     """Does a row of the string `table` meet the condition?
 
     `contains` is the engine's predicate; `unused` goes before a column whose index is not wanted.
@@ -215,12 +215,12 @@ def stages(query: Query, at: Cursor | None, *, walks: bool) -> range:
     return range(begun, 2 if in_two else 1)
 
 
-def row_keys(sorts: Sequence[Sort], join: str, statement: Statement) -> list[Key]:
-    """Sort keys as expressions on the row `r`; `join` ties a range table `x` to it."""
-    return [_row_key(sort, join, statement) for sort in sorts]
+def row_keys(sorts: Sequence[Sort], statement: Statement, *, join: str, unused: str) -> list[Key]:
+    """Sort keys as expressions on the row `r`; `join` ties a range table `x` to it, `unused` as in `texts`."""
+    return [_row_key(sort, statement, join, unused) for sort in sorts]
 
 
-def _row_key(sort: Sort, join: str, statement: Statement) -> Key:
+def _row_key(sort: Sort, statement: Statement, join: str, unused: str) -> Key:
     if sort.by == "updated":
         return Key("r.updated", sort.descending)
     if sort.by == "id":
@@ -231,6 +231,6 @@ def _row_key(sort: Sort, join: str, statement: Statement) -> Key:
             return Key("r.sort_date", True)
         return Key(f"(NULLIF(r.sort_date, {NO_DATE}))", False, nullable=True)
     lead, _tie = best_value(sort)
-    best = f"{'MAX' if sort.descending else 'MIN'}(x.{lead})"
+    best = f"{'MAX' if sort.descending else 'MIN'}({unused}x.{lead})"
     param = statement.arg(sort.param)
     return Key(f"(SELECT {best} FROM {sort.by} x WHERE {join} AND x.param = {param})", sort.descending, nullable=True)

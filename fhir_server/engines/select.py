@@ -109,7 +109,7 @@ class Select:
         # One walk for each key, merged: the rows of one key are in order, those of several are not.
         names = ", ".join(f"r.{name} AS row_{name}" for name in self._dialect.row)
         walks = [self._ordered(self._key_walk(key, driven), at, limit, names) for key in driven.any_of]
-        shape = searching.row_keys(self._sorts[self._stage :], self._tie("x"), Statement(self._dialect.mark))
+        shape = self._row_keys(self._sorts[self._stage :], Statement(self._dialect.mark))
         keys = [Key(f"u.k{n}", key.descending, key.nullable) for n, key in enumerate(shape)]
         rid = Key("u.row_rid", self._sorts[0].descending)
         columns = ", ".join([_COLUMNS, *(key.expression for key in keys), rid.expression])
@@ -134,10 +134,13 @@ class Select:
     def _tie(self, table: str) -> str:
         return self._dialect.tie(table, "r")
 
+    def _row_keys(self, sorts: Sequence[Sort], statement: Statement) -> list[Key]:
+        return searching.row_keys(sorts, statement, join=self._tie("x"), unused=self._dialect.unused)
+
     def _ordered(self, source: _Source, at: Cursor | None, limit: int, columns: str) -> str:
-        keys = searching.row_keys(self._sorts[1:], self._tie("x"), self.statement)
+        keys = self._row_keys(self._sorts[1:], self.statement)
         if not self._stage:
-            first = source.first or searching.row_keys(self._sorts[:1], self._tie("x"), self.statement)[0]
+            first = source.first or self._row_keys(self._sorts[:1], self.statement)[0]
             keys = [first, *keys]
         rid = Key(source.rid, self._sorts[0].descending)
         where = [*source.where, *self._filters(source)]
@@ -256,7 +259,7 @@ def test(condition: Condition, dialect: Dialect, statement: Statement) -> str:
             searching.moments(condition.tests, f"{dialect.unused}x.lo", f"{dialect.unused}x.hi", statement),
         )
     else:
-        table, tests = "str", searching.texts(condition, statement, dialect.contains, "x", dialect.unused)
+        table, tests = "str", searching.texts(condition, statement, dialect.contains, table="x", unused=dialect.unused)
     return dialect.exists.format(
         f"{table} x WHERE {dialect.tie('x', 'r')} AND x.param = {statement.arg(condition.param)} AND {tests}"
     )

@@ -1,38 +1,30 @@
 """How does the record live in one SQLite file?
 
 Reads run inline in the event loop, on a connection of their own: an index look-up costs less than handing it to a
-thread. A search that turns out to be long is broken off and done again in a thread.
-
-Writes go to one thread. It takes everything that is queued, gives each commit a savepoint, commits them together and
-only then answers: one `fsync` for many commits, and an answer always means durable (WAL, synchronous=FULL). One
-process writes to a file; several need PostgreSQL.
+thread. A search that turns out to be long is broken off and done again in a thread. Writes go to one thread
+(`sqlite_writer.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from common import errors
 from fhir_server import ids
 from fhir_server.changes import Stored
 from fhir_server.conditions import Query
-from fhir_server.engines import sqlite_search, sqlite_write
+from fhir_server.engines import sqlite_search, sqlite_write, sqlite_writer
 from fhir_server.engines.searching import Statement
 from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
 
-_T = TypeVar("_T")
-_BUSY_SECONDS = 10.0
-_GROUP = 256  # commits that share one fsync at most
 _TICK = 20_000  # steps of the virtual machine, about 1 ms; counted over all runs of a statement, so one is not yet long
 _INLINE_TICKS = 4  # what a search may take before it moves to a thread
 _ENDLESS = 2**62
@@ -47,33 +39,23 @@ _JOURNAL = "part, seq, door, key, at, state, settled, cause, meta, answer, raw"
 _BY_KEY = "door = ? AND key = ? ORDER BY (state = 'accepted') DESC, seq DESC"
 
 
-@dataclass(slots=True)
-class _Job:
-    run: Callable[[sqlite3.Connection], Any]
-    future: asyncio.Future[Any]
-    result: Any = None
-    problem: BaseException | None = None
-
-
 class Sqlite:
     """One file. Every method belongs to the event loop that opened it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._reader = _connect(path)
+        self._reader = sqlite_writer.connect(path)
         self._reader.execute("PRAGMA query_only = ON")
         self._ticks = _ENDLESS
         self._reader.set_progress_handler(self._tick, _TICK)
         self._threads = ThreadPoolExecutor(2, "hub-search")
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._writer = threading.Thread(target=self._serve, name="hub-writer", daemon=True)
         numbers = "SELECT MAX(rid) n FROM resource UNION ALL SELECT MAX(seq) FROM event"
         numbers += " UNION ALL SELECT MAX(seq) FROM journal UNION ALL SELECT MAX(seq) FROM outbox"
         self.last_seq: int = self._reader.execute(f"SELECT COALESCE(MAX(n), 0) FROM ({numbers})").fetchone()[0]
-        self._writer.start()
+        self._writer = sqlite_writer.Writer(path)
 
     @classmethod
     def open(cls, path: Path) -> Sqlite:
@@ -87,8 +69,7 @@ class Sqlite:
 
     async def close(self) -> None:
         """Everything queued is committed first."""
-        self._jobs.put(None)
-        await asyncio.to_thread(self._writer.join)
+        await self._writer.close()
         self._threads.shutdown(wait=True)
         for connection in [self._reader, *self._opened]:
             connection.close()
@@ -153,7 +134,7 @@ class Sqlite:
     def _long_search(self, query: Query, memberships: Memberships) -> Page:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = _connect(self._path)
+            connection = self._local.connection = sqlite_writer.connect(self._path)
             self._opened.append(connection)
         end = time.monotonic() + _LONGEST_SEARCH_SECONDS
         connection.set_progress_handler(lambda: time.monotonic() > end, _CHECK_STEPS)
@@ -201,100 +182,31 @@ class Sqlite:
 
     async def write(self, write: Write) -> None:
         """Durable when it returns."""
-        await self._do(lambda connection: sqlite_write.write(connection, write))
+        await self._writer.do(lambda connection: sqlite_write.write(connection, write))
 
     async def keep(self, row: JournalRow) -> None:
         """Durable when it returns."""
-        await self._do(lambda connection: sqlite_write.keep(connection, row))
+        await self._writer.do(lambda connection: sqlite_write.keep(connection, row))
 
-    async def lease(self, consumer: str, count: int, now: int, until: int) -> list[Work]:
+    async def lease(self, consumer: str, count: int, *, now: int, until: int) -> list[Work]:
         """Asks before it writes: an idle consumer costs no commit."""
         waiting = "consumer = ? AND state = 'waiting' AND due <= ? AND leased_until <= ?"
         if not self._one(f"SELECT 1 FROM outbox WHERE {waiting}", (consumer, now, now)):
             return []
-        return await self._do(lambda connection: sqlite_write.lease(connection, consumer, count, now, until))
+        return await self._writer.do(
+            lambda connection: sqlite_write.lease(connection, consumer, count, now=now, until=until)
+        )
 
     async def release(self, work: Work, due: int, error: str) -> None:
         """Give a row back."""
-        await self._do(lambda connection: sqlite_write.release(connection, work, due, error))
+        await self._writer.do(lambda connection: sqlite_write.release(connection, work, due, error))
 
     async def park(self, work: Work, error: str) -> None:
         """Make a row a dead letter."""
-        await self._do(lambda connection: sqlite_write.park(connection, work, error))
+        await self._writer.do(lambda connection: sqlite_write.park(connection, work, error))
 
     def follow(self, woken: Callable[[str], None], events: Callable[[list[Event]], None], types: Iterable[str]) -> None:
         """Nobody else writes to the file."""
-
-    async def _do(self, run: Callable[[sqlite3.Connection], _T]) -> _T:
-        future: asyncio.Future[_T] = self._loop.create_future()
-        self._jobs.put(_Job(run, future))
-        # A caller who goes away does not undo what is queued.
-        return await asyncio.shield(future)
-
-    def _serve(self) -> None:
-        connection = _connect(self._path)
-        while (job := self._jobs.get()) is not None:
-            group = [job]
-            while len(group) < _GROUP and not self._jobs.empty():
-                following = self._jobs.get()
-                if following is None:
-                    self._jobs.put(None)
-                    break
-                group.append(following)
-            _commit(connection, group)
-            self._loop.call_soon_threadsafe(_answer, group)
-        connection.close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
-    )
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
-    connection.execute("PRAGMA temp_store = MEMORY")
-    return connection
-
-
-def _commit(connection: sqlite3.Connection, group: list[_Job]) -> None:
-    """Run and commit together; a job that fails leaves no trace and does not disturb the others."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        for job in group:
-            _run(connection, job)
-        connection.execute("COMMIT")
-    except sqlite3.Error as problem:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        for job in group:
-            if not isinstance(job.problem, errors.HubError):
-                job.problem = errors.Unavailable("la base n'a pas pu écrire ; réessayez")
-                job.problem.__cause__ = problem
-
-
-def _run(connection: sqlite3.Connection, job: _Job) -> None:
-    connection.execute("SAVEPOINT job")
-    try:
-        job.result = job.run(connection)
-    except Exception as problem:  # noqa: BLE001 - it belongs to whoever asked, and is raised there
-        job.problem = problem
-        connection.execute("ROLLBACK TO job")  # raises when SQLite gave up the whole transaction (disk full)
-    connection.execute("RELEASE job")
-
-
-def _answer(group: list[_Job]) -> None:
-    for job in group:
-        if job.future.done():
-            continue
-        if job.problem is None:
-            job.future.set_result(job.result)
-        elif isinstance(job.problem, sqlite3.Error):
-            refused = errors.Unavailable("la base n'a pas pu écrire ; réessayez")
-            refused.__cause__ = job.problem
-            job.future.set_exception(refused)
-        else:
-            job.future.set_exception(job.problem)
 
 
 def _seen(memberships: Memberships) -> tuple[str, tuple[bytes, ...]]:

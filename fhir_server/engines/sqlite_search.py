@@ -10,15 +10,18 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
+from fhir_server import ids
 from fhir_server.conditions import Condition, Ids, Keys, Moment, Query, Text, Updated
 from fhir_server.engines import searching, select
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
 from fhir_server.rows import Memberships, Page
 
-FEW = 400  # rows that are quicker to collect and sort than to walk
+FEW = 2000  # rows that are quicker to collect and sort than to walk
+_VERY_FEW = 64
 _MANY_KEYS = 32  # beyond, one walk for each key costs more than collecting them all
 
 
@@ -30,6 +33,12 @@ def packed(keys: Sequence[int]) -> bytes:
 def unpacked(blob: bytes) -> tuple[int, ...]:
     """The inverse of `packed`."""
     return struct.unpack(f"<{len(blob) // 8}q", blob)
+
+
+@lru_cache(maxsize=65536)
+def reader_key(type: str, reader: int) -> int:
+    """The key in `hot` of the resources of a type that a reader may see."""
+    return ids.hash64(f"{type}<{reader}")
 
 
 def visible(memberships: Sequence[int], statement: Statement) -> str:
@@ -65,7 +74,7 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
     Raises Unreadable for a foreign cursor.
     """
     at = searching.cursor(query)
-    driver = _choose(connection, query, few)
+    driver = _choose(connection, query, memberships, few=few)
     rows: list[tuple[Any, ...]] = []
     for turn, stage in enumerate(searching.stages(query, at, walks=driver.walks)):
         page = Select(DIALECT, query, memberships, driver, stage=stage)
@@ -83,23 +92,32 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
     return searching.page(query, rows, total)
 
 
-def _choose(connection: sqlite3.Connection, query: Query, few: int) -> Driver:
+def _choose(connection: sqlite3.Connection, query: Query, memberships: Memberships, *, few: int) -> Driver:
     first = searching.order(query)[0].by
     able = [one for one in query.where if _can_drive(one)]
+    if memberships is not None:
+        # What the caller may see drives as well: mostly it is far less than what a condition finds.
+        able.append(Keys(tuple(reader_key(query.type, one) for one in memberships)))
     if len(able) == 1 and first == "sort_date" and isinstance(able[0], Keys):
         return _over_keys(able[0])
-    sizes = [_at_most(few, connection, one, query.type) for one in able]
-    best = able[sizes.index(min(sizes))] if able else None
-    if best is not None and min(sizes) < few:
+    best = _smallest(connection, able, query.type, few=few)
+    if best:
         return _over_keys(best) if first == "sort_date" and isinstance(best, Keys) else Driver(False, best)
-    if first == "sort_date":
-        keys = next((one for one in able if isinstance(one, Keys)), None)
-        return _over_keys(keys) if keys else Driver(True)
-    return Driver(first != "id", best)
+    keys = next((one for one in able if isinstance(one, Keys)), None)
+    return _over_keys(keys) if keys and first == "sort_date" else Driver(first != "id", keys)
+
+
+def _smallest(connection: sqlite3.Connection, able: Sequence[Condition], type: str, *, few: int) -> Condition | None:
+    """The condition that finds the fewest rows, unless all find `few` or more."""
+    for bound in (min(_VERY_FEW, few), few):  # mostly the first look is enough
+        sizes = [_at_most(bound, connection, one, type) for one in able]
+        if able and min(sizes) < bound:
+            return able[sizes.index(min(sizes))]
+    return None
 
 
 def _over_keys(condition: Keys) -> Driver:
-    return Driver(len(condition.any_of) <= _MANY_KEYS, condition)
+    return Driver(0 < len(condition.any_of) <= _MANY_KEYS, condition)
 
 
 def _can_drive(condition: Condition) -> bool:
@@ -110,7 +128,7 @@ def _can_drive(condition: Condition) -> bool:
     return isinstance(condition, (Moment, Ids, Updated))
 
 
-def _at_most(few: int, connection: sqlite3.Connection, condition: Condition, type: str) -> int:
+def _at_most(bound: int, connection: sqlite3.Connection, condition: Condition, type: str) -> int:
     statement = Statement(DIALECT.mark)
     rows = select.found_by(condition, DIALECT, type, statement)
-    return int(connection.execute(f"SELECT COUNT(*) FROM ({rows} LIMIT {few})", statement.args).fetchone()[0])
+    return int(connection.execute(f"SELECT COUNT(*) FROM ({rows} LIMIT {bound})", statement.args).fetchone()[0])

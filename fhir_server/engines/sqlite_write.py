@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from common import errors
 from fhir_server import ids
 from fhir_server.changes import Claim
 from fhir_server.conditions import Rows
-from fhir_server.engines.sqlite_search import packed
+from fhir_server.engines.sqlite_search import packed, reader_key
 from fhir_server.rows import JournalRow, Moved, Put, Row, Shared, Taken, Work, Write
 
 _RESOURCE = (
@@ -96,7 +97,7 @@ def keep(connection: sqlite3.Connection, row: JournalRow) -> None:
     connection.execute(_JOURNAL, (*values, row.answer, row.raw))
 
 
-def lease(connection: sqlite3.Connection, consumer: str, count: int, now: int, until: int) -> list[Work]:
+def lease(connection: sqlite3.Connection, consumer: str, count: int, *, now: int, until: int) -> list[Work]:
     """Take rows that are due, oldest first, one per resource."""
     found = connection.execute(_LEASE, (consumer, now, until, count)).fetchall()
     return sorted((Work(*row) for row in found), key=lambda work: work.seq)
@@ -135,7 +136,7 @@ def _create(connection: sqlite3.Connection, put: Put) -> None:
         connection.execute(_RESOURCE, (*values, row.generation, _packed(row.readers), packed(row.eq), row.body))
     except sqlite3.IntegrityError as problem:
         raise errors.Conflict(f"{row.ref} existe déjà") from problem
-    _add_keys(connection, row, row.eq)
+    _add_keys(connection, row, _keys(row))
     _add_ranges(connection, row, put.index)
 
 
@@ -156,14 +157,18 @@ def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> None:
 
 
 def _rekey(connection: sqlite3.Connection, row: Row, old: Row) -> None:
-    if row.sort_date != old.sort_date:
-        gone, new = set(old.eq), set(row.eq)
-    else:
-        gone, new = set(old.eq) - set(row.eq), set(row.eq) - set(old.eq)
+    gone, new = _keys(old), _keys(row)
+    if row.sort_date == old.sort_date:
+        gone, new = gone - new, new - gone
     if gone:
         connection.execute(_COLD, (_list(gone), old.sort_date, old.rid))
     if new:
         _add_keys(connection, row, new)
+
+
+def _keys(row: Row) -> set[int]:
+    """What the row is found by: its equality keys, and its readers' keys of its type."""
+    return set() if row.deleted else {*row.eq, *(reader_key(row.type, one) for one in row.readers)}
 
 
 def _add_keys(connection: sqlite3.Connection, row: Row, keys: Iterable[int]) -> None:
@@ -192,6 +197,7 @@ def _share(connection: sqlite3.Connection, shared: Shared) -> None:
     )
     if not found.rowcount:
         raise Moved(shared.row.ref)
+    _rekey(connection, replace(shared.row, readers=shared.readers), shared.row)
 
 
 def _packed(keys: Iterable[int]) -> bytes:

@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
+
+# A loaded machine is slow, not wrong: what is awaited may take its time, what is measured is measured in bench/.
+PATIENCE = 20_000
+expect.set_options(timeout=PATIENCE)
 
 PROGRAM = Path("/usr/bin/chromium")
 QUIET = "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
@@ -75,7 +79,7 @@ class Screens:
         context: BrowserContext = await self.browser.new_context(
             viewport=size or PHONE, color_scheme="dark" if dark else "light", locale="fr-FR", base_url=self.site.url
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         if name:
             cookie = {"name": "hub_session", "value": f"jeton-{name}", "url": self.site.url}
             await context.add_cookies([cookie])  # type: ignore[list-item]
