@@ -7,13 +7,14 @@ nothing is written here.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from common import clock, errors
 from fhir_server import access, bodies, ids
 from fhir_server.access import Caller
-from fhir_server.changes import Resource, Settle, Stored
+from fhir_server.changes import Change, Create, Resource, Settle, Stored, Update
 from fhir_server.conditions import Rows
 from fhir_server.folding import Draft, Plan, Ref
 from fhir_server.rows import Moved, OutboxRow, Put, Row, Settled, Shared, Write
@@ -92,6 +93,18 @@ class Preparer:
         self._given = given
         self._next = given.next
         self._generation = generation
+
+    def check(self, changes: Iterable[Change], valid: Valid) -> None:
+        """What the caller wrote, before any rule looks at it. Raises Rejected with every problem of every body."""
+        problems: dict[str, tuple[errors.Issue, ...]] = {}
+        for one in changes:
+            if isinstance(one, (Create, Update)):
+                resource = bodies.final(one.type, one.id, one.body, version=1, updated=0)
+                if found := self._validator.check(resource):
+                    problems[f"{one.type}/{one.id}"] = tuple(found)
+                valid[id(one.body)] = one.body
+        if problems:
+            raise Rejected(problems)
 
     def prepare(self, plan: Plan, rows: dict[Ref, Row], caller: Caller, *, now: int, valid: Valid) -> Prepared:
         """The rows of a plan at the moment `now` (microseconds), given the stored `rows` of what it changes.

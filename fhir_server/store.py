@@ -214,6 +214,7 @@ class Store:
             if letter := _LETTERS.get(type(change)):
                 access.may(caller, letter, cast(Create, change).type)
         valid: Valid = {}
+        self._preparer.check(given, valid)
         attempt = partial(self._attempt, given, caller, cause, valid)
         try:
             return await attempt()

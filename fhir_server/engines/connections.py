@@ -21,6 +21,7 @@ Connection = Any  # asyncpg.Connection; the library has no types
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 _CONNECT_SECONDS = 10
+_ANSWER_SECONDS = 60  # a server that does not answer any more is one that is not there
 
 
 class Connections:
@@ -52,6 +53,7 @@ class Connections:
                 self._dsn,
                 server_settings=self._settings,
                 timeout=_CONNECT_SECONDS,
+                command_timeout=_ANSWER_SECONDS,
                 statement_cache_size=512,
                 max_cached_statement_lifetime=0,
             )

@@ -228,3 +228,21 @@ async def test_a_header_says_what_it_lacks(hub: Room, missing: str) -> None:
             [changes.Create("Communication", hub.store.new_id("Communication"), header)], caller=NADIA
         )
     assert missing in refused.value.at
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"partOf": [None]}, {"partOf": "x"}, {"subject": None}, {"sender": []}, {"payload": [{"contentReference": 1}]}],
+    ids=str,
+)
+async def test_a_malformed_message_is_refused_before_any_rule_looks_at_it(hub: Room, wrong: dict[str, Any]) -> None:
+    header = await a_conversation(hub)
+    body = {
+        "resourceType": "Communication",
+        "status": "completed",
+        "partOf": [{"reference": header}],
+        "payload": [{"contentString": "Bonjour"}],
+        **wrong,
+    }
+    with pytest.raises(errors.Invalid):
+        await hub.store.commit([changes.Create("Communication", "malformed", body)], caller=NADIA)

@@ -1,0 +1,119 @@
+"""How do commits reach the disk on SQLite?
+
+One thread writes. It takes everything that is queued, gives each commit a savepoint, commits them together and only
+then answers: one `fsync` for many commits, and an answer always means durable (WAL, synchronous=FULL). One process
+writes to a file; several need PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from common import errors
+
+_T = TypeVar("_T")
+_BUSY_SECONDS = 10.0
+_GROUP = 256  # commits that share one fsync at most
+
+
+@dataclass(slots=True)
+class _Job:
+    run: Callable[[sqlite3.Connection], Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    problem: BaseException | None = None
+
+
+class Writer:
+    """The writing thread of one file; its jobs come from one event loop."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._serve, name="hub-writer", daemon=True)
+        self._thread.start()
+
+    async def do(self, run: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `run` gives, once it is durable. A caller who goes away does not undo what is queued."""
+        future: asyncio.Future[_T] = self._loop.create_future()
+        self._jobs.put(_Job(run, future))
+        return await asyncio.shield(future)
+
+    async def close(self) -> None:
+        """Everything queued is committed first."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _serve(self) -> None:
+        connection = connect(self._path)
+        while (job := self._jobs.get()) is not None:
+            group = [job]
+            while len(group) < _GROUP and not self._jobs.empty():
+                following = self._jobs.get()
+                if following is None:
+                    self._jobs.put(None)
+                    break
+                group.append(following)
+            _commit(connection, group)
+            self._loop.call_soon_threadsafe(_answer, group)
+        connection.close()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with our settings; transactions are begun by hand."""
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def _commit(connection: sqlite3.Connection, group: list[_Job]) -> None:
+    """Run and commit together; a job that fails leaves no trace and does not disturb the others."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for job in group:
+            _run(connection, job)
+        connection.execute("COMMIT")
+    except sqlite3.Error as problem:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        for job in group:
+            if not isinstance(job.problem, errors.HubError):
+                job.problem = errors.Unavailable("la base n'a pas pu écrire ; réessayez")
+                job.problem.__cause__ = problem
+
+
+def _run(connection: sqlite3.Connection, job: _Job) -> None:
+    connection.execute("SAVEPOINT job")
+    try:
+        job.result = job.run(connection)
+    except Exception as problem:  # noqa: BLE001 - it belongs to whoever asked, and is raised there
+        job.problem = problem
+        connection.execute("ROLLBACK TO job")  # raises when SQLite gave up the whole transaction (disk full)
+    connection.execute("RELEASE job")
+
+
+def _answer(group: list[_Job]) -> None:
+    for job in group:
+        if job.future.done():
+            continue
+        if job.problem is None:
+            job.future.set_result(job.result)
+        elif isinstance(job.problem, sqlite3.Error):
+            refused = errors.Unavailable("la base n'a pas pu écrire ; réessayez")
+            refused.__cause__ = job.problem
+            job.future.set_exception(refused)
+        else:
+            job.future.set_exception(job.problem)
