@@ -29,7 +29,7 @@ class Journal:
         self._next = next_number
         self._now = now
 
-    async def keep(self, door: str, key: str, raw: bytes, at: datetime, meta: dict[str, Any]) -> JournalEntry:
+    async def keep(self, door: str, key: str, raw: bytes, *, at: datetime, meta: dict[str, Any]) -> JournalEntry:
         """A new entry, durable when this returns.
 
         `key` is what the sender calls the message (MSH-10, Message-ID); any text, and it may come again. `meta` is

@@ -96,23 +96,23 @@ def _choose(connection: sqlite3.Connection, query: Query, memberships: Membershi
     first = searching.order(query)[0].by
     able = [one for one in query.where if _can_drive(one)]
     if memberships is not None:
-        # What the caller may see drives as well: mostly it is far less than what a condition finds.
+        # What the caller may see drives as well: often it is far less than what a condition finds.
         able.append(Keys(tuple(reader_key(query.type, one) for one in memberships)))
     if len(able) == 1 and first == "sort_date" and isinstance(able[0], Keys):
         return _over_keys(able[0])
-    best = _smallest(connection, able, query.type, few=few)
+    best = _small(connection, able, query.type, few=few)
     if best:
         return _over_keys(best) if first == "sort_date" and isinstance(best, Keys) else Driver(False, best)
     keys = next((one for one in able if isinstance(one, Keys)), None)
     return _over_keys(keys) if keys and first == "sort_date" else Driver(first != "id", keys)
 
 
-def _smallest(connection: sqlite3.Connection, able: Sequence[Condition], type: str, *, few: int) -> Condition | None:
-    """The condition that finds the fewest rows, unless all find `few` or more."""
-    for bound in (min(_VERY_FEW, few), few):  # mostly the first look is enough
-        sizes = [_at_most(bound, connection, one, type) for one in able]
-        if able and min(sizes) < bound:
-            return able[sizes.index(min(sizes))]
+def _small(connection: sqlite3.Connection, able: Sequence[Condition], type: str, *, few: int) -> Condition | None:
+    """A condition that finds fewer rows than `few`, and not many more than another would."""
+    for bound in sorted({min(_VERY_FEW, few), min(_VERY_FEW * 6, few), few}):
+        for one in able:
+            if _at_most(bound, connection, one, type) < bound:
+                return one
     return None
 
 

@@ -37,7 +37,7 @@ async def receive(raw: bytes, peer: str, room: Room) -> bytes:
             return known.answer
         if room.settings.hospital_reused_id == "refuse":
             return await refuse(raw, errors.Conflict("identifiant de message déjà utilisé", at="MSH-10"), peer, room)
-    entry = await room.store.journal_keep(DOOR, key, raw, room.now(), {"peer": peer, "sha256": body})
+    entry = await room.store.journal_keep(DOOR, key, raw, at=room.now(), meta={"peer": peer, "sha256": body})
     try:
         return await _file(message, entry, room)
     except errors.HubError as error:
@@ -48,7 +48,7 @@ async def receive(raw: bytes, peer: str, room: Room) -> bytes:
 
 async def refuse(raw: bytes, error: errors.HubError, peer: str, room: Room) -> bytes:
     """Journal bytes that are no usable message, with the cause, and answer as well as they allow."""
-    entry = await room.store.journal_keep(DOOR, sha256(raw).hexdigest(), raw, room.now(), {"peer": peer})
+    entry = await room.store.journal_keep(DOOR, sha256(raw).hexdigest(), raw, at=room.now(), meta={"peer": peer})
     answer = v2_out.nack(raw, error, code=v2_out.code_for(error), control_id=entry.id, now=room.now())
     await _settle_refused(entry, answer, error, room)
     return answer
@@ -56,7 +56,7 @@ async def refuse(raw: bytes, error: errors.HubError, peer: str, room: Room) -> b
 
 async def broken(head: bytes, cause: str, peer: str, room: Room) -> None:
     """Journal a frame that never ended; nobody waits for an answer."""
-    entry = await room.store.journal_keep(DOOR, sha256(head).hexdigest(), head, room.now(), {"peer": peer})
+    entry = await room.store.journal_keep(DOOR, sha256(head).hexdigest(), head, at=room.now(), meta={"peer": peer})
     await room.store.journal_settle(changes.Settle(entry.id, "refused", b"", f"truncated frame: {cause}"))
     emit(Events.HOS_014, correlation=entry.id, cause=cause, size=len(head))
 

@@ -40,7 +40,7 @@ async def receive(raw: bytes, envelope: reception.Envelope, room: Room) -> list[
 async def refused(envelope: reception.Envelope, status: str, head: bytes, room: Room) -> None:
     """Journal what the mail server refused by itself (too large, say), with the beginning of what came."""
     key = f"{sha256(head).hexdigest()} {' '.join(envelope.recipients).lower()}"
-    entry = await room.store.journal_keep(DOOR, key, head, room.now(), {"peer": envelope.peer})
+    entry = await room.store.journal_keep(DOOR, key, head, at=room.now(), meta={"peer": envelope.peer})
     await room.store.journal_settle(changes.Settle(entry.id, "refused", status.encode(), status))
     emit(Events.MSS_011, correlation=entry.id, status=status)
 
@@ -51,7 +51,7 @@ async def _one(raw: bytes, recipient: str, envelope: reception.Envelope, room: R
     if known and known.state == "accepted":
         emit(Events.MSS_012, correlation=known.id)
         return known.answer.decode()
-    entry = await room.store.journal_keep(DOOR, key, raw, room.now(), {"peer": envelope.peer})
+    entry = await room.store.journal_keep(DOOR, key, raw, at=room.now(), meta={"peer": envelope.peer})
     try:
         return await _post(raw, recipient, entry, room)
     except errors.HubError as error:

@@ -98,7 +98,7 @@ async def test_the_store_works_on_a_real_cluster(definitions: load.Definitions) 
     assert await record.read("Observation", made.id, caller=SYSTEM) == moved
     found = await record.search(worlds.ask("Patient?family=citus", definitions), caller=SYSTEM)
     assert found.rows == [patient]
-    entry = await record.journal_keep("mllp", "M", b"raw", record.now(), {})
+    entry = await record.journal_keep("mllp", "M", b"raw", at=record.now(), meta={})
     changes = [
         Create("Task", "t", a_task("citus")),
         Update("Patient", "citus", a_patient("Citus", active=True)),

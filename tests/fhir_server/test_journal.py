@@ -19,7 +19,7 @@ RAW = bytes(range(256)) * 4
 
 
 async def keep(record: store.Store, key: str = "MSG1", door: str = "mllp", raw: bytes = RAW) -> store.JournalEntry:
-    return await record.journal_keep(door, key, raw, record.now(), {"peer": "10.0.0.1", "nom": "é"})
+    return await record.journal_keep(door, key, raw, at=record.now(), meta={"peer": "10.0.0.1", "nom": "é"})
 
 
 async def test_a_message_is_kept_byte_for_byte_and_survives_closing(opened: Opened) -> None:
@@ -83,7 +83,7 @@ async def test_a_message_sent_again_is_found_by_its_accepted_answer(record: stor
 
 async def test_any_key_and_any_meta_can_be_kept(record: store.Store) -> None:
     for key in ("", "a\0b", "\udcff", "é" * 300, "' OR 1=1 --"):
-        kept = await record.journal_keep("mllp", key, b"", record.now(), {key: [None, 1.5, "\0"]})
+        kept = await record.journal_keep("mllp", key, b"", at=record.now(), meta={key: [None, 1.5, "\0"]})
         assert await record.journal_read(kept.id) == kept
         assert await record.journal_find("mllp", key) == kept
 

@@ -24,7 +24,7 @@ from fhir_server.conditions import Condition, Ids, Query
 from fhir_server.engines import postgres_search, sqlite_search
 from fhir_server.r4 import load
 from fhir_server.rows import Memberships, Page
-from tests.fhir_server import oracle, worlds
+from tests.fhir_server import made_up, oracle, worlds
 from tests.fhir_server.made_up import GROUPS, SIZE, TYPES, Loop, Told, World, callers, conditions, memberships, queries
 from tests.fhir_server.worlds import SYSTEM, a_patient, an_observation, create, update
 
