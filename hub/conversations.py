@@ -80,41 +80,33 @@ def inbox_entry(
     header: str, member: str, *, patient: Resource | None, read: bool, token: str, now: datetime
 ) -> Resource:
     """The member's line for this conversation (MODEL-03); `token` makes the reply address of their mails."""
-    task: Resource = {
-        "resourceType": "Task",
+    task = _task("inbox", header, focus=header, owner=member, patient=patient, now=now)
+    return {
+        **task,
         "identifier": [{"system": systems.REPLY_TOKEN, "value": token}],
-        "basedOn": [reference(header)],
-        "status": "requested",
         "businessStatus": concept(systems.INBOX_STATUS, "read" if read else "unread"),
-        "intent": "order",
         "priority": "routine",
-        "code": concept(systems.TASK, "inbox"),
-        "focus": reference(header),
-        "authoredOn": clock.instant(now),
-        "lastModified": clock.instant(now),
-        "owner": reference(member),
     }
-    if patient:
-        task["for"] = patient
-    return task
 
 
 def delivery(header: str, message: str, recipient: str, *, patient: Resource | None, now: datetime) -> Resource:
     """The ledger line of one recipient reached outside the app (MODEL-04), before anything was tried."""
+    return _task("deliver", header, focus=message, owner=recipient, patient=patient, now=now)
+
+
+def _task(code: str, header: str, *, focus: str, owner: str, patient: Resource | None, now: datetime) -> Resource:
     task: Resource = {
         "resourceType": "Task",
         "basedOn": [reference(header)],
         "status": "requested",
         "intent": "order",
-        "code": concept(systems.TASK, "deliver"),
-        "focus": reference(message),
+        "code": concept(systems.TASK, code),
+        "focus": reference(focus),
         "authoredOn": clock.instant(now),
         "lastModified": clock.instant(now),
-        "owner": reference(recipient),
+        "owner": reference(owner),
     }
-    if patient:
-        task["for"] = patient
-    return task
+    return {**task, "for": patient} if patient else task
 
 
 def milestone(task: Resource, *, code: str, status: str, proof: str, now: datetime) -> Resource:

