@@ -33,6 +33,7 @@ class Events(Enum):
     HUB_003 = Event("a door failed on one message; the message is journaled", "error", "hub journal show ID; report it")
     HUB_004 = Event("unexpected error answered with 500", "error", "search the log by correlation id; report it")
     HUB_005 = Event("worker process ended and was started again", "warning", "look for the cause above this line")
+    HUB_006 = Event("the database did not answer the delivery worker; it goes on", "warning", "check the database")
     MSS_010 = Event("mail accepted into a conversation")
     MSS_011 = Event("mail refused", "warning", "hub journal list --state refused")
     MSS_012 = Event("mail was accepted before; same answer, nothing changed")

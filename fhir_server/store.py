@@ -230,7 +230,7 @@ class Store:
         raise errors.Conflict("trop d'écritures simultanées sur la même ressource ; réessayez")
 
     async def _attempt(self, given: list[Change], caller: Caller, cause: str, valid: Valid) -> list[Stored]:
-        plan = fold(await self._ruled(given, caller), given)
+        plan = fold(await self._ruled(await self._visible(given, caller), caller), given)
         rows = await self._rows(plan, caller)
         prepared = self._preparer.prepare(plan, rows, caller, now=clock.micros(self.now()), valid=valid)
         write = prepared.write
@@ -243,7 +243,31 @@ class Store:
             task.add_done_callback(self._writing.discard)
             await asyncio.shield(task)
         refs = [(one.type, one.id) for one in given if isinstance(one, (Create, Update, Delete))]
-        return [prepared.results[ref] for ref in refs]
+        return [prepared.results[ref] for ref in refs if ref in prepared.results]
+
+    async def _visible(self, given: list[Change], caller: Caller) -> list[Change]:
+        """The changes without deletes of what the caller may not see: rules, which see everything, must not tell of it.
+
+        Raises NotFound for an update of what is unseen, Gone for one of what the caller saw deleted.
+        """
+        if caller.memberships is None:
+            return given
+        wanted = {(one.type, one.id) for one in given if isinstance(one, (Update, Delete, Share))}
+        created = {(one.type, one.id) for one in given if isinstance(one, Create)}
+        rows = await self._engine.get(list(wanted - created), caller.memberships) if wanted - created else []
+        seen = {(row.type, row.fid): row for row in rows}
+        kept: list[Change] = []
+        for change in given:
+            if isinstance(change, (Update, Share)) and (change.type, change.id) not in created:
+                row = seen.get((change.type, change.id))
+                if row is None:
+                    raise _unknown(change.type, change.id)
+                if row.deleted:
+                    raise errors.Gone(f"{change.type}/{change.id} a été supprimé")
+            if isinstance(change, Delete) and (change.type, change.id) not in seen:
+                continue
+            kept.append(change)
+        return kept
 
     async def _ruled(self, given: list[Change], caller: Caller) -> list[Change]:
         changes = list(given)

@@ -12,7 +12,7 @@ from common import errors
 from fhir_server import changes
 from hub import conversations
 from hub.room import Resource, Room
-from mapping import systems, v2_document, v2_identity
+from mapping import refusals, systems, v2_document, v2_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ async def patient(identity: v2_identity.PatientIdentity, room: Room) -> Found:
     if not known and room.settings.hospital_unknown_patient != "create":
         raise errors.UnknownPatient("patient inconnu ; envoyez d'abord son identité", at="PID-3")
     ref = known.pop() if known else ""
+    if ref:
+        _same_person(await room.read(ref), resource)
     id = ref.partition("/")[2] or room.store.new_id("Patient", resource)
     claims = [changes.Claim(f"Patient|{number}", "Patient", id) for number in numbers]
     return (
@@ -48,6 +50,16 @@ async def patient(identity: v2_identity.PatientIdentity, room: Room) -> Found:
         if ref
         else Found(f"Patient/{id}", (changes.Create("Patient", id, resource), *claims), True)
     )
+
+
+def _same_person(held: Resource, said: Resource) -> None:
+    """Raises PatientMismatch (904) when a full birth date or a sex in the message is not that of the known patient."""
+    dates = held.get("birthDate", ""), said.get("birthDate", "")
+    if all(len(date) == 10 for date in dates) and dates[0] != dates[1]:
+        raise refusals.PatientMismatch("la date de naissance n'est pas celle du patient connu", at="PID-7")
+    sexes = {held.get("gender"), said.get("gender")} - {None, "unknown", "other"}
+    if len(sexes) > 1:
+        raise refusals.PatientMismatch("le sexe n'est pas celui du patient connu", at="PID-8")
 
 
 async def _known_by(number: str, room: Room) -> list[str]:

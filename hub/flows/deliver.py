@@ -20,7 +20,8 @@ from mapping import systems
 from mss import address, compose, letter, send
 
 CONSUMER = "mail"
-LEASE_SECONDS = 60.0
+LEASE_SECONDS = 300.0  # longer than any sending may take, so that no mail is sent by two at once
+CLOSE_TRIES = 60
 LOOK_EVERY_SECONDS = 1.0
 AT_ONCE = 8
 # Minutes until the next try; after the last one the delivery is parked and its sender told.
@@ -28,27 +29,45 @@ BACKOFF = (0.05, 0.2, 1, 5, 15, 60, 240, 720)
 
 
 async def run(room: Room, smtp: send.Smtp) -> None:
-    """Deliver for ever; cancelled at shutdown. One mail that fails unexpectedly does not stop the others."""
+    """Deliver for ever; cancelled at shutdown. No mail stops the others, and no outage of the database ends it."""
     awake = room.store.wake(CONSUMER)
-    while True:
-        awake.clear()
-        work = await room.store.lease(CONSUMER, AT_ONCE, LEASE_SECONDS)
-        await asyncio.gather(*(_guarded(one, room, smtp) for one in work))
-        if not work:
-            try:
-                await asyncio.wait_for(awake.wait(), LOOK_EVERY_SECONDS)
-            except TimeoutError:
-                continue
+    busy: set[asyncio.Task[None]] = set()
+    try:
+        while True:
+            awake.clear()
+            work = await _leased(room, AT_ONCE - len(busy))
+            for one in work:
+                task = asyncio.create_task(_guarded(one, room, smtp))
+                busy.add(task)
+                task.add_done_callback(busy.discard)
+            if len(busy) >= AT_ONCE or not work:
+                woken = asyncio.create_task(awake.wait())
+                await asyncio.wait({woken, *busy}, timeout=LOOK_EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+    finally:
+        for task in busy:
+            task.cancel()
+
+
+async def _leased(room: Room, free: int) -> list[store.Work]:
+    try:
+        return await room.store.lease(CONSUMER, free, LEASE_SECONDS) if free else []
+    except errors.HubError as error:
+        emit(Events.HUB_006, error=error.code)
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+        return []
 
 
 async def _guarded(work: store.Work, room: Room, smtp: send.Smtp) -> None:
     try:
         await deliver(work, room, smtp)
-    except errors.HubError as error:
-        await _again(work, room, f"{error.code}: {error.message}")
     except Exception as error:  # noqa: BLE001 - a bug about one mail must not stop the others
+        cause = f"{error.code}: {error.message}" if isinstance(error, errors.HubError) else type(error).__name__
         emit(Events.HUB_003, correlation=work.id, door="mail out", error=type(error).__name__)
-        await _again(work, room, type(error).__name__)
+        try:
+            await _again(work, room, cause)
+        except errors.HubError as outage:  # the lease runs out and the row comes again
+            emit(Events.HUB_006, correlation=work.id, error=outage.code)
 
 
 async def deliver(work: store.Work, room: Room, smtp: send.Smtp) -> None:
@@ -60,7 +79,7 @@ async def deliver(work: store.Work, room: Room, smtp: send.Smtp) -> None:
         return
     role = await room.read(task["owner"]["reference"])
     to = conversations.mailbox(role)
-    if to is None:
+    if to is None or address.is_of(to, room.settings.mail_mailbox):
         await _close(task, done, room, code="echec", status="failed", proof="aucune boîte MSSanté")
         return
     mail = await _mail(task, to, room)
@@ -77,21 +96,30 @@ async def deliver(work: store.Work, room: Room, smtp: send.Smtp) -> None:
 
 
 async def _close(task: Resource, done: changes.Finish, room: Room, *, code: str, status: str, proof: str) -> None:
-    after = conversations.milestone(task, code=code, status=status, proof=proof, now=room.now())
-    version = int(task["meta"]["versionId"])
-    await room.store.commit([changes.Update("Task", task["id"], after, version), done], caller=access.SYSTEM)
+    """Write down how it ended. The mail has left: what is tried again here is the writing, never the sending."""
+    for tries_left in reversed(range(CLOSE_TRIES)):
+        try:
+            held = await room.read(f"Task/{task['id']}")
+            after = conversations.milestone(held, code=code, status=status, proof=proof, now=room.now())
+            version = int(held["meta"]["versionId"])
+            await room.store.commit([changes.Update("Task", task["id"], after, version), done], caller=access.SYSTEM)
+            return
+        except (errors.Unavailable, errors.Conflict, errors.Stale):
+            if not tries_left:
+                raise
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 
 async def _again(work: store.Work, room: Room, error: str) -> None:
-    """Postpone with growing pauses; after the last one park the row and say so on the ledger."""
+    """Postpone with growing pauses; after the last one say so on the ledger, then park the row."""
     if work.attempts < len(BACKOFF):
         await room.store.postpone(work, _due(work, room.now()), error)
         emit(Events.MSS_015, correlation=work.id, attempts=work.attempts)
         return
-    await room.store.park(work, error)
     task = await room.read(f"Task/{work.id}")
     after = conversations.milestone(task, code="echec", status="failed", proof=error, now=room.now())
     await room.store.commit([changes.Update("Task", work.id, after)], caller=access.SYSTEM)
+    await room.store.park(work, error)
     emit(Events.MSS_016, correlation=work.id)
 
 

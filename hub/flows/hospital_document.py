@@ -17,6 +17,7 @@ from fhir_server import access, changes, store
 from hub import conversations, people
 from hub.room import Resource, Room
 from mapping import cda_header, document_to_fhir, er7, systems, v2_checks, v2_document, v2_out
+from mss import address
 
 DOOR = "mllp"
 LARGE = 1_000_000  # bytes; reading more would hold up the other doors
@@ -109,10 +110,10 @@ async def _changes(
     patient = await people.patient(document.patient, room)
     same = None if patient.made else await _held(document.unique_id, patient.ref, room)
     if document.operation == "delete":
-        return _withdraw(same)
-    if same and _holds(same, document):
+        return [*patient.new, *_withdraw(same)]
+    if same and (same["status"] == "superseded" or _holds(same, document)):
         return []
-    before = same or (None if patient.made else await _held(document.parent_id, patient.ref, room))
+    before = None if same or patient.made else await _held(document.parent_id, patient.ref, room)
     conversation = await _conversation(document, mailing, patient, room)
     filed = v2_document.to_fhir(
         document,
@@ -124,16 +125,20 @@ async def _changes(
         new_id=room.store.new_id,
         now=room.now(),
     )
+    *files, (_, new_id, body) = filed
+    id = same["id"] if same else new_id
     wanted: list[changes.Change] = [*patient.new, *conversation.new]
-    wanted += [changes.Create(type, id, body) for type, id, body in filed]
-    if before:
+    wanted += [changes.Create(type, file_id, file) for type, file_id, file in files]
+    wanted.append(
+        _update({**body, "id": id, "meta": same["meta"]}) if same else changes.Create("DocumentReference", id, body)
+    )
+    wanted += [changes.Claim(key, "DocumentReference", id) for key in _document_keys(document.unique_id, patient.ref)]
+    if before and before["status"] == "current":
         wanted.append(_update(document_to_fhir.superseded(before)))
     if "MASQUE_PS" not in document.labels:
-        type, id, _ = filed[-1]
+        announced = f"DocumentReference/{id}"
         wanted.append(
-            _announce(
-                document, hospital, room, filed=f"{type}/{id}", conversation=conversation.ref, patient=patient.ref
-            )
+            _announce(document, hospital, room, filed=announced, conversation=conversation.ref, patient=patient.ref)
         )
     return wanted
 
@@ -151,16 +156,20 @@ def _announce(
 
 
 async def _held(unique_id: cda_header.Id | None, patient: str, room: Room) -> Resource | None:
-    """The patient's current DocumentReference under this unique id."""
-    for token in document_to_fhir.search_tokens(unique_id) if unique_id else ():
-        for found in await room.find("DocumentReference", identifier=token, patient=patient):
-            if found["status"] == "current":
-                return found
+    """The DocumentReference that an earlier message filed for this patient under this unique id."""
+    for key in _document_keys(unique_id, patient):
+        if owner := await room.store.owner(key):
+            return await room.read(owner)
     return None
 
 
+def _document_keys(unique_id: cda_header.Id | None, patient: str) -> list[str]:
+    """The claims of a document: nobody but a hospital's message can be found by them."""
+    return [f"document|{patient}|{token}" for token in document_to_fhir.search_tokens(unique_id)] if unique_id else []
+
+
 def _withdraw(before: Resource | None) -> list[changes.Change]:
-    if before is None:
+    if before is None or before["status"] != "current":
         raise errors.NotFound("document à supprimer inconnu", at="TXA-12")
     return [_update(document_to_fhir.withdrawn(before))]
 
@@ -170,21 +179,24 @@ def _update(resource: Resource) -> changes.Update:
 
 
 def _holds(before: Resource, document: v2_document.Document) -> bool:
-    """Whether the stored document has the very bytes of this message."""
-    return any(one["attachment"].get("hash") == document.hash for one in before["content"])
+    """Whether the stored document is current with the very bytes of this message."""
+    return before["status"] == "current" and any(
+        one["attachment"].get("hash") == document.hash for one in before["content"]
+    )
 
 
 async def _conversation(
     document: v2_document.Document, mailing: v2_checks.Mailing, patient: people.Found, room: Room
 ) -> people.Found:
     """The patient's own conversation, open to those the hospital addressed; made when there is none yet."""
-    addressed = [await people.recipient(one, room) for one in mailing.professionals if one.mssante]
+    own = room.settings.mail_mailbox
+    reachable = [one for one in mailing.professionals if one.mssante and not address.is_of(one.mssante, own)]
+    addressed = [await people.recipient(one, room) for one in reachable]
     new: list[changes.Change] = [change for one in addressed for change in one.new]
     refs = [one.ref for one in addressed]
     key = f"{systems.PATIENT_CONVERSATION}|{patient.ref.partition('/')[2]}"
-    known = [] if patient.made else await room.find("Communication", identifier=key, patient=patient.ref)
-    if known and known[0]["status"] == "in-progress":
-        return people.Found(f"Communication/{known[0]['id']}", (*new, *_join(known[0], refs)))
+    if known := None if patient.made else await room.store.owner(key):
+        return people.Found(known, (*new, *_joined(await room.read(known), refs)))
     circle = [] if patient.made else await people.circle(patient.ref, room)
     members = [*refs, *circle] or [f"PractitionerRole/{room.settings.hospital_triage}"]
     title = f"Suivi de {people.display(document.patient)}"
@@ -193,12 +205,14 @@ async def _conversation(
     patient_key = {"system": systems.PATIENT_CONVERSATION, "value": patient.ref.partition("/")[2]}
     header["identifier"] = [conversations.numbered(id), patient_key]
     new += [changes.Create("Communication", id, header), changes.Claim(key, "Communication", id)]
-    return people.Found(f"Communication/{id}", tuple(new))
+    return people.Found(f"Communication/{id}", tuple(new), True)
 
 
-def _join(header: Resource, refs: list[str]) -> list[changes.Change]:
-    missing = [one for one in refs if one not in conversations.members(header)]
-    if not missing:
+def _joined(header: Resource, refs: list[str]) -> list[changes.Change]:
+    """The conversation with everybody addressed in it, open again when it was closed: the letter must be read."""
+    members = conversations.members(header)
+    missing = [one for one in refs if one not in members]
+    if not missing and header["status"] == "in-progress":
         return []
     joined = [*header["recipient"], *map(conversations.reference, missing)]
-    return [_update({**header, "recipient": joined})]
+    return [_update({**header, "status": "in-progress", "recipient": joined})]

@@ -26,10 +26,14 @@ ACCEPTED = "250 2.0.0 accepte"
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """Where a mail belongs: the header of its conversation, and the message it answers when that is known."""
+    """Where a mail belongs: the header of its conversation, the message it answers, and whose reply it must be.
+
+    `answers` is None when the mail does not say; `owner` is None when only the subject's tag told the conversation.
+    """
 
     header: Resource
     answers: str | None = None
+    owner: str | None = None
 
 
 async def receive(raw: bytes, envelope: reception.Envelope, room: Room) -> list[str]:
@@ -53,7 +57,7 @@ async def _one(raw: bytes, recipient: str, envelope: reception.Envelope, room: R
         return known.answer.decode()
     entry = await room.store.journal_keep(DOOR, key, raw, at=room.now(), meta={"peer": envelope.peer})
     try:
-        return await _post(raw, recipient, entry, room)
+        return await _post(raw, recipient, entry, envelope, room=room)
     except errors.HubError as error:
         status = reception.status(error)
         await room.store.journal_settle(
@@ -63,7 +67,9 @@ async def _one(raw: bytes, recipient: str, envelope: reception.Envelope, room: R
         return status
 
 
-async def _post(raw: bytes, recipient: str, entry: store.JournalEntry, room: Room) -> str:
+async def _post(
+    raw: bytes, recipient: str, entry: store.JournalEntry, envelope: reception.Envelope, *, room: Room
+) -> str:
     mail = letter.read(raw) if len(raw) < LARGE else await asyncio.to_thread(letter.read, raw)
     accepted = changes.Settle(entry.id, "accepted", ACCEPTED.encode())
     if mail.is_report:
@@ -71,7 +77,7 @@ async def _post(raw: bytes, recipient: str, entry: store.JournalEntry, room: Roo
         emit(Events.MSS_013, correlation=entry.id)
         return ACCEPTED
     thread = await _thread(mail, recipient, room)
-    member = await _member(mail, thread.header, room)
+    member = await _member(mail, thread, envelope, room)
     caller = access.person(member, client="mssante")
     wanted = _changes(mail, raw, thread, room, member=member)
     try:
@@ -85,37 +91,53 @@ async def _post(raw: bytes, recipient: str, entry: store.JournalEntry, room: Roo
 
 async def _thread(mail: letter.Letter, recipient: str, room: Room) -> Thread:
     """The conversation, by token, by the ids of our own mails, by subject tag; never guessed. Raises NotFound."""
+    answered = await _answered(mail, room)
     if token := address.token_of(recipient, room.settings.mail_mailbox):
         for entry in await room.find("Task", identifier=f"{systems.REPLY_TOKEN}|{token}", code=f"{systems.TASK}|inbox"):
-            return Thread(await room.read(entry["focus"]["reference"]), await _answered(mail, room))
+            header = await room.read(entry["focus"]["reference"])
+            return Thread(header, answered.get("focus", {}).get("reference"), entry["owner"]["reference"])
         raise errors.NotFound("adresse de réponse inconnue ou révoquée", at="RCPT TO")
-    if answers := await _answered(mail, room):
-        message = await room.read(answers)
-        return Thread(await room.read(conversations.header_ref(message)), answers)
+    if answered:
+        message = await room.read(answered["focus"]["reference"])
+        header = await room.read(conversations.header_ref(message))
+        return Thread(header, answered["focus"]["reference"], answered["owner"]["reference"])
     if mail.tag:
         for header in await room.find("Communication", identifier=f"{systems.CONVERSATION}|{mail.tag}"):
             return Thread(header)
     raise errors.NotFound("aucune conversation ne correspond : répondez au courriel reçu", at="RCPT TO")
 
 
-async def _answered(mail: letter.Letter, room: Room) -> str | None:
-    """The message whose mail this one answers: our Message-IDs are the ids of delivery Tasks."""
+async def _answered(mail: letter.Letter, room: Room) -> Resource:
+    """The delivery Task whose mail this one answers (our Message-IDs are the ids of those Tasks), else nothing."""
     for message_id in (*mail.in_reply_to, *reversed(mail.references)):
         id, _, domain = message_id.partition("@")
         if domain == room.settings.mail_domain:
             try:
-                return str((await room.read(f"Task/{id}"))["focus"]["reference"])
+                task = await room.read(f"Task/{id}")
             except errors.HubError:
                 continue
-    return None
+            if conversations.has_code(task.get("code"), systems.TASK, "deliver"):
+                return task
+    return {}
 
 
-async def _member(mail: letter.Letter, header: Resource, room: Room) -> str:
-    """The member whose mailbox sent the mail. Raises Forbidden: the token proves the thread, not the person."""
-    roles = await room.store.many(conversations.members(header), caller=access.SYSTEM)
+async def _member(mail: letter.Letter, thread: Thread, envelope: reception.Envelope, room: Room) -> str:
+    """The member whose mailbox sent the mail. The address proves the thread, not the person (MSS-04).
+
+    Raises Forbidden when the author is not who handed the mail in, is the hub itself, is no member, or answers at an
+    address that was given to somebody else.
+    """
+    author = mail.sender.address
+    if address.is_of(author, room.settings.mail_mailbox):
+        raise errors.Forbidden("le hub ne se répond pas à lui-même", at="From")
+    if envelope.mail_from and address.normalise(envelope.mail_from) != author:
+        raise errors.Forbidden("l'expéditeur de l'enveloppe n'est pas l'auteur du courriel", at="MAIL FROM")
+    roles = await room.store.many(conversations.members(thread.header), caller=access.SYSTEM)
     for ref in roles:
-        if conversations.mailbox(await room.read(ref)) == mail.sender.address:
-            return ref
+        if conversations.mailbox(await room.read(ref)) == author:
+            if thread.owner in (None, ref):
+                return ref
+            raise errors.Forbidden("cette adresse de réponse a été donnée à quelqu'un d'autre", at="RCPT TO")
     raise errors.Forbidden("cette boîte n'est pas membre de la conversation", at="From")
 
 
@@ -138,12 +160,12 @@ def _changes(mail: letter.Letter, raw: bytes, thread: Thread, room: Room, *, mem
     post["extension"] = [
         {"url": systems.ORIGINAL_MAIL, "valueReference": conversations.reference(f"Binary/{whole.id}")}
     ]
-    readers = frozenset(conversations.members(thread.header))
-    result.append(changes.Create("Binary", whole.id, whole.body, readers))
+    result.append(whole)  # its author's alone: it shows their own reply address
     id = room.store.new_id("Communication", post)
     result.append(changes.Create("Communication", id, post))
     if mail.message_id:
-        result.append(changes.Claim(f"mail|{header}|{mail.message_id}", "Communication", id))
+        said = sha256("|".join((mail.reply, *(part.sha256 for part in mail.attachments))).encode()).hexdigest()
+        result.append(changes.Claim(f"mail|{header}|{mail.message_id}|{said}", "Communication", id))
     return result
 
 

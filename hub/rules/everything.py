@@ -6,9 +6,9 @@ First those that refuse, then those that add: a rule sees what the ones before i
 from __future__ import annotations
 
 from fhir_server import store
-from hub.rules import header, message, task, trusted
+from hub.rules import document, header, message, task, trusted
 
 
 def rules(secret: bytes) -> tuple[store.Rule, ...]:
     """Every rule, to be handed to the store; `secret` keys the reply tokens of mail (MSS-02)."""
-    return (trusted.rule(), task.rule(), header.rule(secret), message.rule(secret))
+    return (trusted.rule(), document.rule(), task.rule(), header.rule(secret), message.rule(secret))

@@ -38,7 +38,10 @@ async def _keep(change: changes.Create | changes.Update, room: draft.Draft, secr
     if not body.get("identifier"):
         body["identifier"] = [conversations.numbered(change.id)]
     if "subject" in body:
-        await room.find(body["subject"].get("reference", ""), at="Communication.subject")
+        subject = body["subject"].get("reference", "")
+        if not subject.startswith("Patient/"):
+            raise errors.Invalid("une conversation a pour sujet un Patient", at="Communication.subject")
+        await room.find(subject, at="Communication.subject")
     members = conversations.members(body)
     kept = _with_body(change, body, frozenset(members))
     entries = await inbox.entries(f"Communication/{change.id}", body, room, secret, sender=room.caller.actor)

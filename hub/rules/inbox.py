@@ -29,7 +29,7 @@ async def entries(
     The sender's own entry is read. "À traiter" (status in-progress) and unread are independent: a handled entry
     (completed) becomes open again with a new message, one to handle stays so.
     """
-    owners = {f"Task/{entry_id(header, owner, body)}": owner for owner in conversations.members(body)}
+    owners = {f"Task/{entry_id(secret, header, owner, body)}": owner for owner in conversations.members(body)}
     held = await room.present(list(owners))
     result: list[changes.Change] = []
     for ref, owner in owners.items():
@@ -46,15 +46,18 @@ async def entries(
     return result
 
 
-def entry_id(header: str, owner: str, body: conversations.Resource) -> str:
+def entry_id(secret: bytes, header: str, owner: str, body: conversations.Resource) -> str:
     """The id of a member's entry: the same for the same conversation and member, in the patient's part."""
-    return derived_id(f"inbox|{header}|{owner}", body.get("subject"))
+    return derived_id(secret, f"inbox|{header}|{owner}", body.get("subject"))
 
 
-def derived_id(seed: str, patient: conversations.Resource | None) -> str:
-    """An id that follows from `seed`, in the part of the patient referred to, so that no race makes a second one."""
+def derived_id(secret: bytes, seed: str, patient: conversations.Resource | None) -> str:
+    """An id that follows from `seed`, in the part of the patient referred to, so that no race makes a second one.
+
+    Keyed, so that nobody can compute whether somebody has an entry, or the id of a mail that they did not get.
+    """
     patient_id = str(patient["reference"]).partition("/")[2] if patient else None
-    return ids.fhir_id(ids.hash64(seed) & _POSITIVE, "Task", patient_id)
+    return ids.fhir_id(ids.hash64(f"{secret.hex()}|{seed}") & _POSITIVE, "Task", patient_id)
 
 
 def _after_message(task: conversations.Resource, own: bool, room: draft.Draft) -> conversations.Resource:

@@ -15,6 +15,8 @@ from hub.rules import draft, inbox
 from mapping import systems
 
 Resource = conversations.Resource
+# Which door a caller's client stands for; any other client is a software of its own.
+DOORS = {"": "app", "web": "app", "mssante": "mssante", "hospital": "hospital"}
 
 
 def rule(secret: bytes) -> store.Rule:
@@ -39,6 +41,10 @@ def rule(secret: bytes) -> store.Rule:
 
 
 async def _post(change: changes.Create, room: draft.Draft, secret: bytes) -> list[changes.Change]:
+    if len(change.body["partOf"]) != 1:
+        raise errors.Invalid("un message fait partie d'une seule conversation", at="Communication.partOf")
+    if change.body.get("status") not in ("preparation", "in-progress", "completed"):
+        raise errors.Invalid("statut attendu : preparation, in-progress ou completed", at="Communication.status")
     header_ref = conversations.header_ref(change.body)
     header = await room.find(header_ref, at="Communication.partOf[0]")
     if not conversations.is_header(header):
@@ -55,7 +61,7 @@ async def _post(change: changes.Create, room: draft.Draft, secret: bytes) -> lis
     kept = changes.Create("Communication", change.id, body, change.readers | frozenset(members))
     shared = await _share(body, members, room)
     entries = await inbox.entries(header_ref, header, room, secret, sender=body["sender"]["reference"], bump=True)
-    return [kept, *shared, *entries, *await _deliveries(f"Communication/{change.id}", header_ref, body, room)]
+    return [kept, *shared, *entries, *await _deliveries(change.id, body, room, secret)]
 
 
 def _completed(given: Resource, header: Resource, room: draft.Draft) -> Resource:
@@ -74,10 +80,10 @@ def _completed(given: Resource, header: Resource, room: draft.Draft) -> Resource
         raise errors.Invalid("le patient du message est celui de la conversation", at="Communication.subject")
     if "subject" in header:
         body["subject"] = header["subject"]
-    if body.get("status") != "preparation":
-        body.setdefault("sent", clock.instant(room.view.now()))
-    medium = "app" if caller.client in (None, "web") else "api"
-    body.setdefault("medium", [conversations.concept(systems.MEDIUM, medium)])
+    if caller.memberships is not None or "sent" not in body:
+        body["sent"] = clock.instant(room.view.now())
+    if caller.memberships is not None or "medium" not in body:
+        body["medium"] = [conversations.concept(systems.MEDIUM, DOORS.get(caller.client or "", "api"))]
     return body
 
 
@@ -112,15 +118,30 @@ async def _share(body: Resource, members: Iterable[str], room: draft.Draft) -> l
     readers = frozenset(members)
     result: list[changes.Change] = []
     if patient := body.get("subject", {}).get("reference"):
-        result.append(changes.Share("Patient", patient.partition("/")[2], readers))
+        result.append(_shared(patient, readers))
     for place, payload in enumerate(body["payload"]):
         at = f"Communication.payload[{place}]"
         if "contentAttachment" in payload:
             raise errors.Invalid("déposez le document (DocumentReference) et citez-le par contentReference", at=at)
-        if ref := payload.get("contentReference", {}).get("reference"):
-            document = await room.find(ref, at=f"{at}.contentReference")
-            result += [_shared(one, readers) for one in (ref, *_binaries(document))]
+        if "contentReference" in payload:
+            for ref in await _files(
+                payload["contentReference"].get("reference", ""), room, at=f"{at}.contentReference"
+            ):
+                result.append(_shared(ref, readers))
     return result
+
+
+async def _files(document: str, room: draft.Draft, *, at: str) -> list[str]:
+    """A document and its Binaries, each of which the author must be able to read: nobody shares what is not theirs."""
+    if not document.startswith("DocumentReference/"):
+        raise errors.Invalid("un message cite un DocumentReference", at=at)
+    content = (await room.find(document, at=at)).get("content", ())
+    binaries = [str(one.get("attachment", {}).get("url", "")) for one in content]
+    if not binaries or not all(one.startswith("Binary/") for one in binaries):
+        raise errors.Invalid("le contenu du document doit être déposé ici (Binary)", at=at)
+    for binary in binaries:
+        await room.find(binary, at=at)
+    return [document, *binaries]
 
 
 def _shared(ref: str, readers: frozenset[str]) -> changes.Share:
@@ -128,13 +149,9 @@ def _shared(ref: str, readers: frozenset[str]) -> changes.Share:
     return changes.Share(type, id, readers)
 
 
-def _binaries(document: Resource) -> list[str]:
-    urls = [str(one.get("attachment", {}).get("url", "")) for one in document.get("content", ())]
-    return [url for url in urls if url.startswith("Binary/")]
-
-
-async def _deliveries(message: str, header: str, body: Resource, room: draft.Draft) -> list[changes.Change]:
+async def _deliveries(id: str, body: Resource, room: draft.Draft, secret: bytes) -> list[changes.Change]:
     """A ledger line and queued work for each member reached by mail, except the author."""
+    message, header = f"Communication/{id}", conversations.header_ref(body)
     members = conversations.members(body)
     outside = [one for one in members if one != body["sender"]["reference"]]
     roles = await room.present(outside)
@@ -143,7 +160,7 @@ async def _deliveries(message: str, header: str, body: Resource, room: draft.Dra
     for member in outside:
         if member in roles and conversations.wants_mail(roles[member][1]):
             task = conversations.delivery(header, message, member, patient=patient, now=now)
-            task_id = inbox.derived_id(f"deliver|{message}|{member}", patient)
+            task_id = inbox.derived_id(secret, f"deliver|{message}|{member}", patient)
             readers = frozenset({body["sender"]["reference"], *members})
             result.append(changes.Create("Task", task_id, task, readers))
             result.append(changes.Enqueue("mail", "Task", task_id))

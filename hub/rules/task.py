@@ -33,6 +33,8 @@ def rule() -> store.Rule:
 
 async def _guard(change: changes.Update | changes.Delete, room: draft.Draft) -> None:
     for _, before in (await room.stored([f"Task/{change.id}"])).values():
+        if isinstance(change, changes.Update) and _is_kept(before) != _is_kept(change.body):
+            raise errors.Forbidden("une tâche tenue par le hub le reste, et nulle autre ne le devient", at="Task.code")
         if not _is_kept(before):
             return
         owner = before.get("owner", {}).get("reference")

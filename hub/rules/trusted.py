@@ -13,6 +13,9 @@ from hub.rules import draft
 from mapping import systems
 
 MINTED = frozenset({systems.CONVERSATION, systems.PATIENT_CONVERSATION, systems.REPLY_TOKEN})
+# What others read and act upon: it is withdrawn by its status or replaced, never deleted or rewritten by a reader.
+LASTING = frozenset({"Communication", "Task", "Patient", "Binary", "DocumentReference"})
+UNCHANGING = frozenset({"Patient", "Binary"})
 
 
 def rule() -> store.Rule:
@@ -34,11 +37,14 @@ def rule() -> store.Rule:
 
 def _check_type(change: changes.Create | changes.Update | changes.Delete) -> None:
     if change.type in access.OPEN_TYPES:
-        raise errors.Forbidden(
-            f"{change.type} : l'annuaire et les référentiels ne s'écrivent pas par ici", at=change.type
-        )
+        text = f"{change.type} : l'annuaire et les référentiels ne s'écrivent pas par ici"
+        raise errors.Forbidden(text, at=change.type)
     if change.type == "CareTeam":
         raise errors.Forbidden("le cercle de soins ne s'écrit pas encore par ici", at="CareTeam")
+    if isinstance(change, changes.Delete) and change.type in LASTING:
+        raise errors.Forbidden(f"{change.type} : se retire par son statut, ne s'efface pas", at=change.type)
+    if isinstance(change, changes.Update) and change.type in UNCHANGING:
+        raise errors.Forbidden(f"{change.type} : ne se modifie pas par ici", at=change.type)
 
 
 async def _check_identifiers(change: changes.Create | changes.Update, room: draft.Draft) -> None:
