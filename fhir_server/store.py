@@ -243,7 +243,8 @@ class Store:
             task.add_done_callback(self._writing.discard)
             await asyncio.shield(task)
         refs = [(one.type, one.id) for one in given if isinstance(one, (Create, Update, Delete))]
-        return [prepared.results[ref] for ref in refs if ref in prepared.results]
+        # A delete of what the caller may not see ends as one of what was never there.
+        return [prepared.results.get(ref) or Stored(*ref, 0, 0, b"", "DELETE") for ref in refs]
 
     async def _visible(self, given: list[Change], caller: Caller) -> list[Change]:
         """The changes without deletes of what the caller may not see: rules, which see everything, must not tell of it.

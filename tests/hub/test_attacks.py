@@ -125,7 +125,8 @@ async def test_an_unseen_resource_and_an_unknown_one_get_the_same_refusal(hub: R
     for id in (header["id"], "0" * 13):
         with pytest.raises(errors.NotFound, match="n'existe pas"):
             await update(hub, {**header, "id": id}, KARIM)
-        assert await hub.store.commit([changes.Delete("Communication", id)], caller=KARIM) == []
+        (done,) = await hub.store.commit([changes.Delete("Communication", id)], caller=KARIM)
+        assert (done.version, done.body) == (0, b"")
 
 
 async def test_a_decoy_under_the_documents_number_does_not_catch_its_withdrawal(hub: Room) -> None:
