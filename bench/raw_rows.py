@@ -26,7 +26,7 @@ Transaction = list[tuple[str, list[Row]]]
 
 _CHOSEN = "from resource where type = 'Observation' and version = 1 order by rid"
 # Filled by the server itself: the number of the transaction.
-_MADE_BY_SERVER = {"tx": "pg_current_xact_id()"}
+_MADE_BY_SERVER = {"tx": "pg_current_xact_id()::text::bigint"}
 
 
 class Database(Protocol):

@@ -21,7 +21,9 @@ OPEN_TYPES = frozenset(
     "CompartmentDefinition Questionnaire PlanDefinition ActivityDefinition Library Measure".split()
 )
 
-_SCOPE = re.compile(r"^(patient|user|system)/([A-Z][A-Za-z]+|\*)\.(\*|c?r?u?d?s?|read|write)$")
+# `patient/…` means the patient of the launch (SMART App Launch, scopes-and-launch-context); no launch here chooses one
+# yet, so that such a scope covers nothing.
+_SCOPE = re.compile(r"^(user|system)/([A-Z][A-Za-z]+|\*)\.(\*|c?r?u?d?s?|read|write)$")
 _V1 = {"read": "rs", "write": "cud", "*": "cruds"}
 
 

@@ -93,7 +93,7 @@ def _type(
         "interaction": [{"code": code} for code in of_type],
         "versioning": "versioned-update",
         "readHistory": True,
-        "updateCreate": True,
+        "updateCreate": False,
         "conditionalCreate": True,
         "conditionalRead": "full-support",
         "conditionalUpdate": False,
@@ -122,6 +122,8 @@ def _operations(found: Iterable[Operation]) -> list[Resource]:
 
 _DOCUMENTATION = (
     "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : UTC. "
-    "Suppression d'une ressource absente : 204. Contenu lisible mais invalide : 422. Créations et modifications "
+    "Suppression d'une ressource absente : 204. Les identifiants sont attribués par le serveur : PUT d'une ressource "
+    "inconnue ou non visible répond 404, créez par POST (seuls les comptes système choisissent l'identifiant). "
+    "Contenu lisible mais invalide : 422. Créations et modifications "
     "renvoient la ressource, sauf Prefer: return=minimal ; dans un Bundle, seulement si elle est demandée."
 )

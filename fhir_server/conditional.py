@@ -1,18 +1,19 @@
 """How does "create it unless it exists" create only once, however many ask at the same time?
 
 R4 http.html#ccreate. The criteria are searched with the caller's rights; when nothing is found, the commit also claims
-the criteria, so that of several that saw nothing only one creates and the others find what it made.
+the criteria, so that of several that saw nothing only one creates and the others find what it made. Claims are each
+caller's own: what one has claimed never stands in another's way.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from common import errors
 from fhir_server import access, media, query, store
 from fhir_server.changes import Change, Claim, Create, Resource, Stored
-from fhir_server.exchange import Server
+from fhir_server.exchange import Request, Server
 
 # The store frees the claim of a deleted owner; one that changed so that it no longer matches costs one more step.
 MOST_STEPS = 50
@@ -20,21 +21,26 @@ MOST_STEPS = 50
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """A search that should find one resource at most; `key` is the same for the same criteria in another order."""
+    """A search that should find one resource at most; `key` is the same for the same criteria in another order.
+
+    `by` is the person or software who asks.
+    """
 
     type: str
     text: str
     query: query.Parsed
+    by: str
 
     @property
     def key(self) -> str:
         """What is claimed."""
         pairs = sorted(self.query.applied)
-        return f"if-none-exist|{self.type}|{urlencode(pairs)}"
+        return f"if-none-exist|{quote(self.by)}|{self.type}|{urlencode(pairs)}"
 
 
-def criteria(server: Server, type: str, text: str, *, base: str, at: str) -> Criteria:
+def criteria(server: Server, request: Request, type: str, text: str, *, at: str) -> Criteria:
     """Understand `a=b&c=d` (or `?a=b`, or `Type?a=b`). Raises Unreadable when it says nothing or is no plain search."""
+    caller = request.caller
     bare = text.partition("?")[2] if "?" in text else text
     params = [pair for pair in media.parameters(bare.encode()) if pair[1]]
     if not params:
@@ -43,12 +49,12 @@ def criteria(server: Server, type: str, text: str, *, base: str, at: str) -> Cri
         if name in _NOT_CRITERIA or name.startswith(("_include", "_revinclude")):
             raise errors.Unreadable(f"{name} n'est pas un critère de recherche", at=at)
     try:
-        asked = query.parse(type, params, server.definitions.search, now=server.now(), base=base)
+        asked = query.parse(type, params, server.definitions.search, now=server.now(), base=request.base)
     except errors.Unreadable as problem:
         issues = tuple(replace(one, expression=at) for one in problem.issues)
         raise errors.Unreadable(problem.message, at=at, issues=issues) from None
     limited = replace(asked, query=replace(asked.query, count=2), applied=params)
-    return Criteria(type, text, limited)
+    return Criteria(type, text, limited, caller.actor or f"client:{caller.client or ''}")
 
 
 async def matches(server: Server, caller: access.Caller, wanted: Criteria) -> list[Stored]:

@@ -1,7 +1,8 @@
 """Which other resources does a page of matches bring along?
 
 R4 search.html#include. Order: what refers to the matches, what the matches refer to, then the same again for `:iterate`
-until nothing new comes. Every look-up is made with the caller's rights; a resource comes once.
+until nothing new comes. Every look-up is made with the caller's rights; a resource comes once. What is included has a
+limit of bytes of its own (`page.MOST_BYTES`), besides that of the matches.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from common import errors
-from fhir_server import access, query
+from fhir_server import access, page, query
 from fhir_server.changes import Stored
 from fhir_server.exchange import Server
 
@@ -44,6 +45,10 @@ async def follow(server: Server, caller: access.Caller, asked: query.Parsed, mat
             found.rows = found.rows[:MOST_INCLUDED]
             found.remarks.append(f"Inclusions limitées à {MOST_INCLUDED} ressources : réduisez _count")
             return found
+        if (fits := page.fitting(found.rows)) < len(found.rows):
+            found.rows = found.rows[:fits]
+            found.remarks.append(f"Inclusions limitées à {page.MOST_BYTES >> 20} Mio : réduisez _count")
+            return found
         if not any(again):
             return found
         if rounds == MOST_ROUNDS:
@@ -62,17 +67,25 @@ async def _round(
     *,
     seen: set[str],
 ) -> list[Stored]:
+    """What these includes add to `rows`; once that is more than may be sent, no more is looked up."""
     revincludes, includes = wanted
     fresh: list[Stored] = []
     for one in revincludes:
-        if _may(caller, one.type):
+        if _may(caller, one.type) and page.fitting(fresh) == len(fresh):
             asked = query.referring(one, [row.ref for row in rows], count=MOST_INCLUDED + 1)
-            fresh += _new((await server.store.search(asked, caller=caller)).rows, seen)
+            # Twice the room: what is too much has to show.
+            found = await page.search(server.store, asked, caller=caller, room=2 * page.MOST_BYTES)
+            fresh += _new(found.rows, seen)
     if includes:
         targets = [ref for ref in _targets(server, includes, rows) if ref not in seen]
-        allowed = [ref for ref in dict.fromkeys(targets) if _may(caller, ref.partition("/")[0])]
-        stored = await server.store.many(allowed[: MOST_INCLUDED + 1], caller=caller)
-        fresh += _new((stored[ref] for ref in allowed if ref in stored), seen)
+        allowed = [ref for ref in dict.fromkeys(targets) if _may(caller, ref.partition("/")[0])][: MOST_INCLUDED + 1]
+        at_once = min((page.step(ref.partition("/")[0]) for ref in allowed), default=1)
+        for start in range(0, len(allowed), at_once):
+            if page.fitting(fresh) < len(fresh):
+                break
+            some = allowed[start : start + at_once]
+            stored = await server.store.many(some, caller=caller)
+            fresh += _new((stored[ref] for ref in some if ref in stored), seen)
     return fresh
 
 

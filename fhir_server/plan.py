@@ -114,7 +114,7 @@ def _check(server: Server, request: Request, entry: Entry, plan: Plan) -> None:
         write.refuse_other_id(entry.resource, type, entry.segments[1])
     elif b"if-none-exist" in entry.headers:
         text, at = entry.headers[b"if-none-exist"].decode(), f"{entry.at}.request.ifNoneExist"
-        wanted = conditional.criteria(server, type, text, base=request.base, at=at)
+        wanted = conditional.criteria(server, request, type, text, at=at)
         plan.creates[entry.index] = wanted
         plan.claims[wanted.key] = wanted.key
 
@@ -175,7 +175,7 @@ def _keep_condition(server: Server, request: Request, plan: Plan, place: tuple[E
     plan.links.append(place)
     if link.written not in plan.conditions:
         at = f"{entry.at}.resource"
-        wanted = conditional.criteria(server, type, link.written, base=request.base, at=at)
+        wanted = conditional.criteria(server, request, type, link.written, at=at)
         plan.conditions[link.written] = Condition(wanted, at)
 
 

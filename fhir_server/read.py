@@ -6,7 +6,7 @@ R4 http.html#read, #vread, #history. The stored bytes leave as they are; the sto
 from __future__ import annotations
 
 from common import errors
-from fhir_server import binary, dates, entries, exchange, media
+from fhir_server import binary, dates, entries, exchange, media, page
 from fhir_server.changes import Stored
 from fhir_server.exchange import Answer, Request, Server
 
@@ -37,18 +37,34 @@ async def vread(server: Server, request: Request) -> Answer:
 async def history(server: Server, request: Request) -> Answer:
     """`GET [base]/Type/id/_history?_count&_since&_before`: a Bundle of versions, newest first.
 
-    The next page is asked by `_before`, the last version number seen: versions written meanwhile do not shift it.
+    The next page is asked by `_before`, the last version number seen: versions written meanwhile do not shift it. A
+    page ends early when its versions are too large together (`page.MOST_BYTES`).
     """
     type, id = request.segments[:2]
     count, before, since = _history_window(request)
-    found = await server.store.history(type, id, caller=request.caller, count=count + 1, before=before)
-    page = [row for row in found[:count] if row.updated >= since]
+    found = await _versions(server, request, count + 1, before)
+    count = min(count, max(page.fitting(found), 1))
+    shown = [row for row in found[:count] if row.updated >= since]
     place = f"{request.base}/{type}/{id}/_history"
     window = [(name, value) for name, value in request.params if name != "_before"] + request.shown
     links = [("self", entries.link(place, request.params + request.shown))]
-    if len(page) == count < len(found):
-        links.append(("next", entries.link(place, [*window, ("_before", str(page[-1].version))])))
-    return Answer(200, entries.bundle("history", links, [entries.past(request.base, row) for row in page]))
+    if len(shown) == count < len(found):
+        links.append(("next", entries.link(place, [*window, ("_before", str(shown[-1].version))])))
+    return Answer(200, entries.bundle("history", links, [entries.past(request.base, row) for row in shown]))
+
+
+async def _versions(server: Server, request: Request, count: int, before: int | None) -> list[Stored]:
+    """Up to `count` versions, fewer once they are more than one answer may carry (at least two if there are two)."""
+    type, id = request.segments[:2]
+    rows: list[Stored] = []
+    while len(rows) < count and (len(rows) < 2 or page.fitting(rows) == len(rows)):
+        most = min(page.step(type), count - len(rows))
+        found = await server.store.history(type, id, caller=request.caller, count=most, before=before)
+        rows += found
+        if len(found) < most:
+            break
+        before = found[-1].version
+    return rows
 
 
 def _one(request: Request, stored: Stored) -> Answer:

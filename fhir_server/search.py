@@ -1,7 +1,7 @@
 """How is a search answered?
 
 R4 search.html, http.html#search. The query string is understood by `query.py`, the store finds the page, this module
-follows the includes and joins the stored bytes into a searchset.
+follows the includes and joins the stored bytes into a searchset; `page.py` ends a page that grows too large.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from common import errors
-from fhir_server import access, entries, exchange, includes, media, outcome, query
+from fhir_server import access, entries, exchange, includes, media, outcome, page, query
 from fhir_server.exchange import Answer, Params, Request, Server
 
 # A form of parameters is text typed or listed by someone, not a document.
@@ -40,17 +40,17 @@ async def _search(server: Server, request: Request, params: Params) -> Answer:
     asked = _understood(server, request, type, params)
     if asked.elements:
         raise exchange.unavailable("_elements n'est pas encore disponible ici", at="http._elements")
-    page = await server.store.search(asked.query, caller=request.caller)
-    rows = [entries.found(request.base, row, "match") for row in page.rows]
-    if page.rows and (asked.includes or asked.revincludes):
-        also = await includes.follow(server, request.caller, asked, page.rows)
+    found = await page.search(server.store, asked.query, caller=request.caller)
+    rows = [entries.found(request.base, row, "match") for row in found.rows]
+    if found.rows and (asked.includes or asked.revincludes):
+        also = await includes.follow(server, request.caller, asked, found.rows)
         rows += [entries.found(request.base, row, "include") for row in also.rows]
         rows += [_remark(text, "too-costly", request) for text in also.remarks]
     rows += [_remark(f"Paramètre inconnu, ignoré : {name[:60]}", "not-supported", request) for name in asked.ignored]
-    total = page.total
-    if total is None and page.after is None and asked.query.after is None:
-        total = len(page.rows)  # the first page is the last: the count costs nothing
-    links = _links(request, asked.applied, page.after)
+    total = found.total
+    if total is None and found.after is None and asked.query.after is None:
+        total = len(found.rows)  # the first page is the last: the count costs nothing
+    links = _links(request, asked.applied, found.after)
     return Answer(200, entries.bundle("searchset", links, rows, total=total))
 
 

@@ -7,6 +7,7 @@ the request become a change and the outcome becomes an answer.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from common import errors
 from fhir_server import access, binary, conditional, exchange, media, outcome, store
@@ -27,7 +28,7 @@ async def create(server: Server, request: Request) -> Answer:
     access.may(request.caller, "c", type)
     body = content(server, request, type)
     if condition := request.header(b"if-none-exist"):
-        wanted = conditional.criteria(server, type, condition, base=request.base, at="http.If-None-Exist")
+        wanted = conditional.criteria(server, request, type, condition, at="http.If-None-Exist")
         stored, is_new = await conditional.create(server, request.caller, wanted, body)
         return written(request, stored, 201 if is_new else 200)
     change = Create(type, conditional.fresh_id(server, type, body), body)
@@ -35,9 +36,10 @@ async def create(server: Server, request: Request) -> Answer:
 
 
 async def update(server: Server, request: Request) -> Answer:
-    """`PUT [base]/Type/id`: a new version, or a new resource under the client's id.
+    """`PUT [base]/Type/id`: a new version; from a system caller also a new resource under its own id.
 
-    Raises Unreadable when the body has no id or another one, Stale when `If-Match` or `If-None-Match: *` does not hold.
+    Raises Unreadable when the body has no id or another one, NotFound (`replacement`), Stale when `If-Match` or
+    `If-None-Match: *` does not hold.
     """
     type, id = request.segments
     access.may(request.caller, "u", type)
@@ -56,7 +58,7 @@ async def update(server: Server, request: Request) -> Answer:
 
 
 async def delete(server: Server, request: Request) -> Answer:
-    """`DELETE [base]/Type/id`: 204 (200 with an outcome if preferred), also when there was nothing.
+    """`DELETE [base]/Type/id`: 204 (200 with an outcome if preferred), also when there was nothing to be seen.
 
     Raises Stale when `If-Match` does not hold.
     """
@@ -92,11 +94,14 @@ def refuse_other_id(body: Resource, type: str, id: str) -> None:
 async def replacement(server: Server, request: Request, body: Resource, *, id: str) -> tuple[Create | Update, int]:
     """The change that puts `body` at Type/id, and the status of its success: 200, or 201 when nothing was there.
 
-    The look is made as the system, only to tell a new resource from an old one: the commit checks the caller's rights.
-    Raises Stale when the conditions of the request do not hold.
+    Whoever does not see everything chooses no ids: what is unknown and what they may not see are the same to them,
+    whatever the conditions of the request. Raises NotFound for both, Stale when a condition does not hold.
     """
     type = request.segments[0]
-    state = await _state(server, type, id)
+    state = await _state(server, request.caller, type, id)
+    if state == "unknown" and request.caller.memberships is not None:
+        text = f"{type}/{id} n'existe pas ; l'identifiant est attribué par le serveur : créez par POST"
+        raise errors.NotFound(text, at=f"{type}.id")
     if request.header(b"if-none-match").strip() == "*" and state == "there":
         raise errors.Stale(f"{type}/{id} existe déjà (If-None-Match: *)", at="http.If-None-Match")
     if b"if-match" in request.headers:
@@ -135,9 +140,10 @@ def if_match(request: Request) -> int | None:
     return exchange.expected_version(request.header(b"if-match"), at=_IF_MATCH)
 
 
-async def _state(server: Server, type: str, id: str) -> str:
+async def _state(server: Server, caller: access.Caller, type: str, id: str) -> str:
+    """What the caller's memberships see there; a scope that only writes is enough to ask."""
     try:
-        await server.store.read(type, id, caller=access.SYSTEM)
+        await server.store.read(type, id, caller=replace(caller, scopes=()))
     except errors.Gone:
         return "deleted"
     except errors.NotFound:

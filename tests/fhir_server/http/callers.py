@@ -18,6 +18,8 @@ CALLERS = {
     "paul": access.person("PractitionerRole/paul"),
     "software": access.Caller(actor=None, client="lgc"),
     "reader": access.Caller(actor=None, client="reader", memberships=None, scopes=("system/*.rs",)),
+    "launched": access.person("PractitionerRole/nadia", scopes=("patient/*.cruds", "patient/Patient.read", "openid")),
+    "mixed": access.person("PractitionerRole/nadia", scopes=("patient/*.cruds", "user/Observation.rs")),
     "patients": access.person("PractitionerRole/nadia", scopes=("user/Patient.cruds",)),
 }
 

@@ -40,6 +40,11 @@ async def test_all_146_types_and_their_interactions_are_listed(statement: dict[s
     assert {one["code"] for one in rest["interaction"]} == {"transaction", "batch"}
 
 
+async def test_ids_are_given_by_the_server_and_the_statement_says_so(statement: dict[str, Any]) -> None:
+    assert {one["updateCreate"] for one in statement["rest"][0]["resource"]} == {False}
+    assert "identifiants sont attribués par le serveur" in statement["rest"][0]["documentation"]
+
+
 async def test_every_listed_search_parameter_of_some_types_answers_200(fhir: Client, statement: dict[str, Any]) -> None:
     values = {"date": "2020", "number": "1", "quantity": "1", "uri": "http://x.test", "reference": "Patient/1"}
     for type in ("Patient", "Observation", "Communication", "Task", "DocumentReference", "Encounter", "ValueSet"):

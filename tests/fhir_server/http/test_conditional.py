@@ -8,6 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from fhir_server import conditional
 from tests.fhir_server.http.callers import ENGINES
 from tests.fhir_server.http.samples import a_patient, entries, identified, issue
 
@@ -20,7 +21,7 @@ HEADERS = {"If-None-Exist": CRITERIA}
 
 
 def body(**more: object) -> dict[str, object]:
-    return a_patient(identifier=identified("000003"), **more)
+    return a_patient(**{"identifier": identified("000003"), **more})
 
 
 async def test_nothing_found_creates_and_one_found_is_given_back(fhir: Client) -> None:
@@ -68,6 +69,39 @@ async def test_twenty_at_once_create_one_whatever_the_order_of_their_criteria(fh
     posts = (fhir.post("/Patient", json=body(), headers={"If-None-Exist": orders[n % 2]}) for n in range(20))
     answers = await asyncio.gather(*posts)
     assert sorted(one.status_code for one in answers) == [200] * 19 + [201]
+
+
+async def test_twenty_at_once_by_one_person_create_one(as_: Callable[..., Client]) -> None:
+    posts = (as_("nadia").post("/Patient", json=body(), headers=HEADERS) for _ in range(20))
+    answers = await asyncio.gather(*posts)
+    assert sorted(one.status_code for one in answers) == [200] * 19 + [201]
+
+
+@pytest.mark.parametrize("kind", ["post", "transaction"])
+async def test_nobody_locks_others_out_by_claiming_criteria_again_and_again(
+    as_: Callable[..., Client], kind: str
+) -> None:
+    async def ask(name: str) -> tuple[int, str]:
+        if kind == "post":
+            answer = await as_(name).post("/Patient", json=body(), headers=HEADERS)
+            return answer.status_code, answer.json().get("id", "")
+        request = {"method": "POST", "url": "Patient", "ifNoneExist": CRITERIA}
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [{"resource": body(), "request": request}]}
+        answer = await as_(name).post("", json=bundle)
+        if answer.status_code != 200:
+            return answer.status_code, ""
+        response = answer.json()["entry"][0]["response"]
+        return int(response["status"][:3]), response["location"].split("/")[-3]
+
+    for turn in range(conditional.MOST_STEPS):
+        status, id = await ask("nadia")
+        assert status == 201
+        moved = body(id=id, identifier=identified(f"moved-{turn}"))
+        assert (await as_("nadia").put(f"/Patient/{id}", json=moved)).status_code == 200
+    assert (await ask("nadia"))[0] == 409
+    assert (await ask("paul"))[0] == 201
+    assert (await ask("paul"))[0] == 200
+    assert (await ask("system"))[0] == 200
 
 
 async def test_ten_transactions_at_once_create_one(fhir: Client) -> None:
