@@ -23,6 +23,7 @@ _TOKEN = re.compile(r"[a-z2-7]{16}\Z")
 _ASCII_DOMAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*\Z")
 _LITERAL = re.compile(r"\[[0-9a-f.:]{2,60}\]\Z")
 _BLANKS = re.compile(r"\s+")
+_LONGEST = 1000  # what is longer is refused before work is done on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ def normalise(address: str) -> str:
 
     Raises errors.Invalid when it is not `local@domain` on one line.
     """
+    if len(address) > _LONGEST:
+        raise errors.Invalid("Cette adresse de courriel est trop longue.", at="address")
     text = unicodedata.normalize("NFC", address.strip()).lower()
     local, _, host = text.rpartition("@")
     if not local or not host or any(unicodedata.category(char) in _UNSAFE for char in text):
@@ -91,6 +94,8 @@ def safe(text: str, limit: int = 200) -> str:
     This is the guard against header injection: whatever a person typed as a name or a title, it stays one value.
     """
     line = "".join(char for char in _BLANKS.sub(" ", text) if unicodedata.category(char) not in _UNSAFE)
+    # Normalising sorts runs of accents in quadratic time; four times the limit is more than it can shrink a text.
+    line = line[: 4 * limit]
     return _BLANKS.sub(" ", unicodedata.normalize("NFC", line))[:limit].strip()
 
 

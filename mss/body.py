@@ -39,9 +39,10 @@ def keep(content: Content, cut: reply_text.Cut) -> tuple[tuple[attachments.Attac
     """The files that enter the conversation and the names of those left out (logo rule, the same bytes twice)."""
     kept: dict[str, attachments.Attachment] = {}
     left_out = list(content.left_out)
+    shown = set(content.images)
     followed = _followed(content) if content.images else set()
     for found in content.files:
-        embedded = found.content_id is not None and found.content_id in content.images
+        embedded = found.content_id is not None and found.content_id in shown
         decoration = attachments.is_decoration(found, embedded=embedded, followed=found.content_id in followed)
         if decoration or found.sha256 in kept:
             left_out.append(found.filename)
@@ -166,17 +167,18 @@ def _followed(content: Content) -> set[str | None]:
 
 def flowed(text: str, *, delete_space: bool = False) -> str:
     """Undo format=flowed (RFC 3676): join the lines that end with a blank, at equal depth of quotation."""
-    out: list[tuple[int, str]] = []
+    out: list[tuple[int, list[str]]] = []
     open_depth = -1
     for line in text.split("\n"):
         depth = len(line) - len(line.lstrip(">"))
         rest = line[depth:].removeprefix(" ")  # space-stuffing
         if open_depth == depth and rest != "-- ":
-            out[-1] = (depth, out[-1][1] + rest)
+            out[-1][1].append(rest)
         else:
-            out.append((depth, rest))
+            out.append((depth, [rest]))
         is_open = rest.endswith(" ") and rest != "-- "
         open_depth = depth if is_open else -1
         if is_open and delete_space:
-            out[-1] = (depth, out[-1][1][:-1])
-    return "\n".join(">" * depth + (" " if depth and rest else "") + rest for depth, rest in out)
+            out[-1][1][-1] = rest[:-1]
+    joined = ((depth, "".join(pieces)) for depth, pieces in out)
+    return "\n".join(">" * depth + (" " if depth and text else "") + text for depth, text in joined)

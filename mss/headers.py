@@ -21,6 +21,7 @@ _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN = re.compile(r"(\?=)\s+(?==\?[^?\s]+\?[bBqQ]\?)")
 _ID = re.compile(r"<([^<>\s]{1,900})>")
 _PARAM = re.compile(r';\s*([^\s=;*"]+)(\*\d+)?(\*)?\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)', re.DOTALL)
+_LONGEST_DATE = 200
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -57,18 +58,19 @@ def first(known: Fields, name: str) -> str | None:
 def words(value: str) -> str:
     """A field as a person reads it: RFC 2047 words decoded."""
     text, parts, last = _BETWEEN.sub(r"\1", value), [], 0
-    pending: tuple[str, bytes] = ("", b"")
+    pending, data = "", bytearray()
     for match in _WORD.finditer(text):
         charset = match[1].partition("*")[0].lower()
-        if pending[0] and (match.start() > last or charset != pending[0]):
-            parts.append(charsets.lenient(pending[1], pending[0]))
-            pending = ("", b"")
+        if pending and (match.start() > last or charset != pending):
+            parts.append(charsets.lenient(bytes(data), pending))
+            data.clear()
         parts.append(text[last : match.start()])
         # Words side by side are joined as bytes: some programs cut in the middle of a UTF-8 character.
-        pending = (charset, pending[1] + _word(match[2], match[3]))
+        pending = charset
+        data += _word(match[2], match[3])
         last = match.end()
-    if pending[0]:
-        parts.append(charsets.lenient(pending[1], pending[0]))
+    if pending:
+        parts.append(charsets.lenient(bytes(data), pending))
     return "".join(parts) + text[last:]
 
 
@@ -99,7 +101,7 @@ def ids(value: str | None) -> tuple[str, ...]:
 def date(value: str | None) -> datetime | None:
     """The Date field in UTC; None when it is absent or impossible."""
     try:
-        moment = utils.parsedate_to_datetime(value or "")
+        moment = utils.parsedate_to_datetime((value or "")[:_LONGEST_DATE])
         # "-0000" gives a naive time: UTC, place unknown (RFC 5322 3.3).
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, OverflowError, IndexError):
@@ -131,10 +133,10 @@ def _unquote(text: str) -> str:
 
 def _joined(parts: dict[int, tuple[bool, str]]) -> str:
     """One RFC 2231 value from its numbered pieces; only pieces with a star are percent-encoded."""
-    charset, data = "utf-8", b""
-    for number in sorted(parts):
+    charset, data = "utf-8", bytearray()
+    for place, number in enumerate(sorted(parts)):
         encoded, text = parts[number]
-        if encoded and number == min(parts) and text.count("'") >= 2:
+        if encoded and place == 0 and text.count("'") >= 2:
             charset, _, text = text.split("'", 2)
         data += unquote_to_bytes(text) if encoded else text.encode("utf-8", "replace")
-    return charsets.lenient(data, charset or "utf-8")
+    return charsets.lenient(bytes(data), charset or "utf-8")

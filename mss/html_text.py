@@ -72,21 +72,26 @@ class _Lines:
     last_depth: int = 0
     verbatim: int = 0
     gap: bool = False
+    started: bool = False  # the current line holds more than blanks
+
+    def add(self, text: str) -> None:
+        self.line.append(text)
+        self.started = self.started or bool(text.strip())
 
     def write(self, text: str | None) -> None:
         if not text:
             return
         if self.verbatim:
             first, *others = text.split("\n")
-            self.line.append(first)
+            self.add(first)
             for other in others:
                 self.end_line(force=True)
-                self.line.append(other)
+                self.add(other)
             return
         text = _BLANKS.sub(" ", text)
         if text == " " and not self.line:
             return
-        self.line.append(text)
+        self.add(text)
 
     def end_line(self, *, force: bool = False) -> None:
         """Close the current line; an empty one is written only when the mail asks for it (<br>, <pre>)."""
@@ -102,7 +107,7 @@ class _Lines:
             self.last_depth = depth
             self.lines.append((mark + text) if text == "-- " else (mark + text).rstrip())
             self.gap = False
-        self.line = []
+        self.line, self.started = [], False
 
     def finish(self) -> str:
         self.end_line()
@@ -131,12 +136,12 @@ def _open(element: etree._Element, out: _Lines) -> None:
         out.end_line(force=True)
     elif tag == "hr":
         out.end_line()
-        out.line.append("_" * 32)
+        out.add("_" * 32)
         out.end_line()
-    elif tag in ("td", "th") and "".join(out.line).strip():
-        out.line.append("\t")
+    elif tag in ("td", "th") and out.started:
+        out.add("\t")
     elif tag == "img" and (element.get("src") or "").lower().startswith(("cid:", "data:image/")):
-        out.line.append(IMAGE.format(len(out.images)))
+        out.add(IMAGE.format(len(out.images)))
         out.images.append((element.get("src") or "").removeprefix("cid:"))
     elif tag in _LINES or tag in _PARAGRAPHS:
         out.end_line()
@@ -144,21 +149,27 @@ def _open(element: etree._Element, out: _Lines) -> None:
     out.depth += tag == "blockquote"
     out.verbatim += tag == "pre"
     if tag == "li":
-        out.line.append("- ")
+        out.add("- ")
 
 
 def _close(element: etree._Element, out: _Lines) -> None:
     tag = _tag(element)
     if tag == "a":
         target = (element.get("href") or "").strip()
-        shown = "".join(str(piece) for piece in islice(element.itertext(), 40))
-        if re.match(r"https?://", target) and target.rstrip("/") not in shown:
-            out.line.append(f" <{target}>")
+        if re.match(r"https?://", target) and target.rstrip("/") not in _shown(element):
+            out.add(f" <{target}>")
     elif tag in _LINES or tag in _PARAGRAPHS:
         out.end_line()
         out.gap = out.gap or _is_spaced(element)
     out.depth -= tag == "blockquote"
     out.verbatim -= tag == "pre"
+
+
+def _shown(link: etree._Element) -> str:
+    """The first words of a link; bounded, because links may stand inside links."""
+    walk = islice(etree.iterwalk(link, events=("start", "end")), 80)
+    pieces = (node.text if event == "start" else node.tail for event, node in walk if event == "start" or node != link)
+    return "".join(piece for piece in pieces if piece)
 
 
 def _is_spaced(element: etree._Element) -> bool:

@@ -119,6 +119,9 @@ def _sender(fields: headers.Fields) -> address.Mailbox:
     found = _mailboxes(fields, "from")
     if not found:
         raise Unparsable("Ce courriel n'indique pas d'expéditeur (champ From) lisible.", at="From")
+    # RFC 5322 3.6 and 3.6.2. What the operator checked may be one author, and what a reader sees another.
+    if len(found) > 1 or sum(name.lower() == "from" for name, _ in fields) > 1:
+        raise Unparsable("Ce courriel indique plusieurs expéditeurs (champ From) ; envoyez-le d'un seul.", at="From")
     return found[0]
 
 

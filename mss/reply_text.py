@@ -87,7 +87,8 @@ _DATED = re.compile(r"^(Le|On|Am|El|Il) (\S{2,10},? ){0,2}(\S{3,5} )?\d")
 _WHEN = re.compile(
     r"\d{1,2}\s?[:h]\s?\d{2}|\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}|\d{4}-\d{2}-\d{2}|\d{1,2}(er)? \S{3,10} \d{4}"
 )
-_ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+")
+# Tried at the start of a word only: from each letter of a long word, it would take quadratic time.
+_ADDRESS = re.compile(r"(?<![^\s@<>])[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+")
 _OURS = re.compile(r"r.{1,3}pondez\s+au-dessus\s+de\s+cette\s+ligne", re.IGNORECASE)
 _OUR_END = re.compile(r"^Conversation \[#[0-9A-Z]{4,10}\]$")
 # The author says that the answers are inside the quoted text.
@@ -192,13 +193,27 @@ def _opens_quote(lines: list[str], at: int) -> bool:
 
 def _soft_start(lines: list[str], plain: list[str], end: int) -> int | None:
     """Where an attribution, or our own separator, opens a quotation whose lines start with ">"."""
+    tail = _tail(lines)
     for at in range(end):
+        # Without an hour or an address a person may have written it: believed when only quoted lines follow.
+        if (
+            at + 1 == tail < len(lines)
+            and _is_quoted(lines[tail])
+            and _DATED.match(plain[at])
+            and _WROTE.search(plain[at])
+        ):
+            return at
         after = _attribution(plain, at)
         if after is not None and (_is_quoted(lines[at]) or _opens_quote(lines, after)):
             return at
         if _is_quoted(lines[at]) and _OURS.search(plain[at]):
             return at
     return None
+
+
+def _tail(lines: list[str]) -> int:
+    """The index after the last line with content that is not quoted."""
+    return next((at + 1 for at in range(len(lines) - 1, -1, -1) if lines[at].strip() and not _is_quoted(lines[at])), 0)
 
 
 def _is_interleaved(lines: list[str], *, first: int, hard: int | None) -> bool:

@@ -29,7 +29,7 @@ class Smtp:
     username_file: Path | None = None
     password_file: Path | None = None
     timeout: float = 60.0
-    data_timeout: float = 600.0  # for the answer to the whole mail (RFC 5321 4.5.3.2.6)
+    data_timeout: float = 60.0  # for the answer to the whole mail; RFC 5321 4.5.3.2.6 says 600, too long for a worker
     local_hostname: str = "hub.example"
 
 
