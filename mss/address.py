@@ -146,17 +146,19 @@ def _host(host: str) -> str:
 def _split(header: str) -> list[tuple[str, str | None, str]]:
     """The mailboxes of an address list as (phrase, content of <> or None, comment): RFC 5322 3.4, forgiving."""
     boxes: list[tuple[str, str | None, str]] = []
-    phrase, angle, comment = "", None, ""
-    at = 0
+    phrase: list[str] = []  # pieces: adding to a text, one letter after the other, takes quadratic time
+    angle: str | None = None
+    comment, at, is_address = "", 0, False
     while at < len(header):
         char = header[at]
         if char in ",;":
-            boxes.append((phrase, angle, comment))
-            phrase, angle, comment = "", None, ""
+            boxes.append(("".join(phrase), angle, comment))
+            phrase, angle, comment, is_address = [], None, "", False
         elif char == '"':
             text, at = _quoted(header, at)
             # "x y"@host keeps its quotes (a local part), "Roux, Nadia" <...> loses them (a name).
-            phrase += f'"{text}"' if header[at + 1 : at + 2] == "@" else text
+            phrase.append(f'"{text}"' if header[at + 1 : at + 2] == "@" else text)
+            is_address = is_address or "@" in text
         elif char == "(":
             text, at = _comment(header, at)
             comment = text
@@ -165,23 +167,25 @@ def _split(header: str) -> list[tuple[str, str | None, str]]:
             end = len(header) if end < 0 else end
             angle = _BLANKS.sub("", header[at + 1 : end])
             at = end
-        elif char == ":" and angle is None and "@" not in phrase:
-            phrase = ""  # the name of a group
+        elif char == ":" and angle is None and not is_address:
+            phrase = []  # the name of a group
         else:
-            phrase += char
+            phrase.append(char)
+            is_address = is_address or char == "@"
         at += 1
-    boxes.append((phrase, angle, comment))
+    boxes.append(("".join(phrase), angle, comment))
     return [box for box in boxes if box[0].strip() or box[1]]
 
 
 def _quoted(text: str, start: int) -> tuple[str, int]:
     """The inside of a quoted string and the index of its last character."""
-    out, at = "", start + 1
+    out: list[str] = []
+    at = start + 1
     while at < len(text) and text[at] != '"':
         at += text[at] == "\\"
-        out += text[at : at + 1]
+        out.append(text[at : at + 1])
         at += 1
-    return out, at
+    return "".join(out), at
 
 
 def _comment(text: str, start: int) -> tuple[str, int]:

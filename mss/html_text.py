@@ -23,6 +23,13 @@ _SKIPPED = {"script", "style", "head", "title", "template", "object", "svg", "ma
 _LINES = {"div", "li", "tr", "section", "article", "header", "footer", "center", "address", "dd", "dt", "form", "body"}
 _PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "table", "ul", "ol", "dl", "pre", "figure"}
 _ENDS = re.compile(r"</\s*(?:html|body)\b[^<>]*>", re.IGNORECASE)
+# A start tag: its name, then attributes, whose quoted values may hold anything. It ends at ">", or before a "<".
+_ELEMENT = re.compile(
+    r"""<([a-z][a-z0-9:_.-]*+)((?:[^<>"'=]++|=\s*+(?:"[^"]*"|'[^']*')?+|["'])*+)(>?)""", re.IGNORECASE
+)
+_ATTRIBUTE = re.compile(r"""([^\s/=]++)\s*+(?:=\s*+("[^"]*"|'[^']*'|\S*+))?+""")
+_READ = ("style", "class", "src", "href")
+_ESCAPES = str.maketrans({'"': "&quot;", "<": "&lt;", ">": "&gt;"})
 _DEEPEST = 10  # levels of quotation that are still told apart
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.IGNORECASE)
 
@@ -39,7 +46,7 @@ def convert(html: str) -> Converted:
     """HTML to text. Total: broken markup still gives all its text."""
     parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True, no_network=True)
     # The parser stops at </html>, and mail goes on after it: Apple Mail sends two documents, gateways add a footer.
-    source = _ENDS.sub("", _PRIVATE.sub("", html))
+    source = _ELEMENT.sub(_simple, _without_comments(_ENDS.sub("", _PRIVATE.sub("", html))))
     try:
         root = etree.fromstring(source.encode("utf-8", "replace"), parser)
     except etree.XMLSyntaxError:
@@ -59,6 +66,32 @@ def without_images(text: str) -> str:
     """The text without image marks; a line that held nothing else goes away."""
     lines = text.split("\n")
     return "\n".join(IMAGE_MARK.sub("", line) for line in lines if IMAGE_MARK.sub("", line).strip() or not line.strip())
+
+
+def _without_comments(html: str) -> str:
+    kept, at = [], 0
+    while (start := html.find("<!--", at)) >= 0 and (end := html.find("-->", start + 4)) >= 0:
+        kept.append(html[at:start])
+        at = end + 3
+    return "".join(kept) + html[at:]
+
+
+def _simple(tag: re.Match[str]) -> str:
+    """The tag with the attributes that are read here and no other.
+
+    libxml2 compares each attribute with all those before it: a tag with 200,000 of them would take a minute.
+    """
+    if not tag[2].strip():
+        return f"<{tag[1]}>"
+    if not tag[3] and tag.end() == len(tag.string):
+        return tag[0].replace("<", "&lt;")  # never closed: text
+    found: dict[str, str] = {}
+    for name, value in _ATTRIBUTE.findall(tag[2]):
+        if name.lower() in _READ:
+            value = value[1:-1] if value[:1] in ("'", '"') and value[-1:] == value[:1] else value
+            found.setdefault(name.lower(), value.translate(_ESCAPES))
+    attributes = "".join(f' {name}="{value}"' for name, value in found.items())
+    return f"<{tag[1]}{attributes}{'/' if tag[2].endswith('/') else ''}>"
 
 
 @dataclass(slots=True)

@@ -74,6 +74,25 @@ def test_a_sub_address_belongs_to_its_mailbox() -> None:
 
 
 @pytest.mark.parametrize(
+    "recipient",
+    ["conv@hub.example", "CONV@HUB.EXAMPLE", " Conv@Hub.Example. ", "conv+a+b@hub.example", "conv+@hub.example",
+     "Conv+ABCDEFGH23456722@hub.example", '"conv+x"@hub.example', '"CONV"@hub.example'],
+)  # fmt: skip
+def test_our_own_mailbox_is_recognised_in_any_case_and_with_any_sub_address(recipient: str) -> None:
+    assert address.is_of(recipient, MAILBOX)
+    assert address.is_of(recipient, MAILBOX.upper())
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    ["con@hub.example", "conv.x@hub.example", "conv-x@hub.example", "x+conv@hub.example", "conv@sub.hub.example",
+     "conv@hub.example.evil", "conv@hub.example@evil.example", "+conv@hub.example", "conv", ""],
+)  # fmt: skip
+def test_what_only_looks_like_our_mailbox_is_not_ours(recipient: str) -> None:
+    assert not address.is_of(recipient, MAILBOX)
+
+
+@pytest.mark.parametrize(
     ("given_as", "expected"),
     [
         (" Paul.Lefebvre@Demo.MSSante.FR ", "paul.lefebvre@demo.mssante.fr"),

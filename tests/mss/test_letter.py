@@ -44,6 +44,28 @@ def test_a_mail_without_a_sender_is_refused(sender: str) -> None:
     assert refusal.value.smtp == "554 5.6.0"
 
 
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "Paul <paul@demo.mssante.fr>\nFrom: Anne <anne@demo.mssante.fr>",
+        "Paul <paul@demo.mssante.fr>\nfrom: paul@demo.mssante.fr",
+        "Paul <paul@demo.mssante.fr>\nFROM : illisible",
+        "illisible\nFrom: Paul <paul@demo.mssante.fr>",
+        "Paul <paul@demo.mssante.fr>, anne@demo.mssante.fr",
+        "Equipe: paul@demo.mssante.fr, anne@demo.mssante.fr;",
+    ],
+)
+def test_a_mail_with_several_senders_is_refused(sender: str) -> None:
+    with pytest.raises(letter.Unparsable, match="plusieurs expéditeurs") as refusal:
+        letter.read(mails.a_mail(sender=sender))
+    assert refusal.value.smtp == "554 5.6.0"
+
+
+def test_a_comma_in_the_senders_name_is_not_a_second_sender() -> None:
+    for name in ('"Lefebvre, Paul"', "Lefebvre, Paul", "=?utf-8?Q?Lefebvre=2C_Paul?="):
+        assert letter.read(mails.a_mail(sender=f"{name} <paul@x.fr>")).sender.address == "paul@x.fr"
+
+
 def test_flowed_text_is_joined_and_its_signature_is_not() -> None:
     body = "Une ligne \ncoupée.\n> citée \n> aussi\n-- \nDr X"
     mail = letter.read(mails.a_mail(body, headers="Content-Type: text/plain; format=flowed; charset=utf-8"))

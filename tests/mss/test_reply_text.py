@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mss import reply_text
 
 ATTRIBUTION = "Le 23/11/2026 à 09:12, Nadia Roux, infirmière (via Spico Hub) a écrit :"
+UNTIMED = "Le 23 novembre, Nadia Roux a écrit :"
 BLOCK = """De : Nadia Roux <conv@hub.example>
 Envoyé : lundi 23 novembre 2026 09:12
 À : Paul Lefebvre
@@ -93,6 +94,28 @@ def test_an_attribution_written_by_hand_hides_nothing() -> None:
     assert reply_text.cut(text).reply == text
 
 
+def test_an_attribution_without_an_hour_is_believed_when_only_quoted_lines_follow() -> None:
+    cut = reply_text.cut(f"Pas de fièvre.\n\n{UNTIMED}\n> Température ?\n>\n\n> Tension ?\n")
+    assert (cut.reply, cut.interleaved) == ("Pas de fièvre.", False)
+    assert cut.quoted == f"{UNTIMED}\n> Température ?\n>\n\n> Tension ?"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Bonjour\n\n{UNTIMED}\n> Température ?\n38,4",
+        f"Bonjour\n\n{UNTIMED}\n38,4\n> Température ?",
+        f"Bonjour\n\n{UNTIMED}\n> Température ?\n38,4\n> Tension ?",
+        f"Bonjour\n\n{UNTIMED}\n38,4",
+        f"Bonjour\n\n{UNTIMED}\n\n> 38,4",
+        f"{UNTIMED}\n> 38,4",
+        "Constantes :\n> 38,4\n> 12/8",
+    ],
+)
+def test_an_attribution_without_an_hour_hides_nothing_otherwise(text: str) -> None:
+    assert "38,4" in reply_text.cut(text).reply
+
+
 def test_a_forwarded_mail_is_content() -> None:
     below = "---------- Forwarded message ---------\nDe : Labo <labo@x.fr>\nDate : 23/11/2026 09:12\nÀ : moi\n\nINR 2,4"
     cut = reply_text.cut(f"Pour avis.\n\n{below}")
@@ -145,7 +168,7 @@ def test_html_is_used_only_when_there_is_no_text() -> None:
 
 line = st.sampled_from(
     [
-        "", " ", ">", "> x", ">> y", "38,4", "Bonjour", "--", "-- ", ATTRIBUTION, BLOCK, OURS, quoted(OURS),
+        "", " ", ">", "> x", ">> y", "38,4", "Bonjour", "--", "-- ", ATTRIBUTION, UNTIMED, BLOCK, OURS, quoted(OURS),
         "ci-dessous", "Envoyé de mon iPhone", "De : a@b.fr", "Envoyé : 09:12", "À : x", "Objet : y", "_" * 32,
         reply_text.SEPARATOR,
         "Le 23/11/2026 à 09:12, x <a@b.fr> a", "écrit :", "---------- Message transféré ---------",

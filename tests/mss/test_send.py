@@ -256,3 +256,7 @@ async def test_the_password_is_read_from_its_file(tmp_path: Path, authority: Aut
         found = await send.send(secure, MAIL, sender="conv@hub.example", recipient="paul@demo.mssante.fr", envid="1")
     assert found.accepted
     assert any(line.startswith("AUTH PLAIN") for line in server.heard)
+
+
+def test_a_silent_server_does_not_hold_a_worker_for_long() -> None:
+    assert send.Smtp().data_timeout == 60
