@@ -17,7 +17,6 @@ INBOX_STATUS = f"{HUB}/CodeSystem/inbox-status"
 DELIVERY_STATUS = f"{HUB}/CodeSystem/delivery-status"
 CONVERSATION_KIND = f"{HUB}/CodeSystem/conversation"
 MEDIUM = f"{HUB}/CodeSystem/medium"
-SHARING = f"{HUB}/CodeSystem/partage"
 
 CONVERSATION = f"{HUB}/NamingSystem/conversation"
 REPLY_TOKEN = f"{HUB}/NamingSystem/reply-token"
@@ -25,7 +24,6 @@ MESSAGE_ID = f"{HUB}/NamingSystem/message-id"
 PATIENT_CONVERSATION = f"{HUB}/NamingSystem/patient-conversation"
 
 PREFERRED_CHANNEL = f"{HUB}/StructureDefinition/preferred-channel"
-LAST_READ = f"{HUB}/StructureDefinition/last-read"
 ORIGINAL_MAIL = f"{HUB}/StructureDefinition/original-mail"
 
 FR_CORE = "https://hl7.fr/ig/fhir/core"

@@ -16,10 +16,9 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Draft:
-    """The changes so far, and the record behind them. `caller` is who commits; look-ups obey their rights."""
+    """What is written so far, and the record behind it. `caller` is who commits; look-ups obey their rights."""
 
     def __init__(self, so_far: list[changes.Change], caller: access.Caller, view: store.View) -> None:
-        self.changes = so_far
         self.caller = caller
         self.view = view
         self._pending = {
