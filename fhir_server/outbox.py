@@ -9,6 +9,7 @@ in the end parked with its cause: a dead letter, which somebody looks at.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from common import clock
@@ -29,6 +30,11 @@ class Outbox:
         now = self._now()
         until = clock.micros(now + timedelta(seconds=seconds))
         return await self._engine.lease(consumer, count, now=clock.micros(now), until=until)
+
+    async def extend(self, works: Sequence[Work], seconds: float) -> None:
+        """Hold these rows for another `seconds` from now; a lease that has passed to another stays there."""
+        if works:
+            await self._engine.extend(works, clock.micros(self._now() + timedelta(seconds=seconds)))
 
     async def postpone(self, work: Work, due: datetime, error: str) -> None:
         """Try again at `due`; also takes a dead letter back. Nothing happens when the lease has passed to another."""

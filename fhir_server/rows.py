@@ -252,6 +252,9 @@ class Engine(Protocol):
     async def lease(self, consumer: str, count: int, *, now: int, until: int) -> list[Work]:
         """Take rows that are due and not leased, oldest first, one per resource."""
 
+    async def extend(self, works: Sequence[Work], until: int) -> None:
+        """Lease these rows until then, those that have not passed to another."""
+
     async def release(self, work: Work, due: int, error: str) -> None:
         """Give a row back (or take it out of the dead letters), not before `due`."""
 

@@ -55,8 +55,8 @@ Listener = Callable[[list[Event]], None]
 class Store:
     """The record. Make one with `Store.open`; it belongs to the event loop that opened it.
 
-    `journal_*` are the functions of `journal.Journal`, `lease`, `postpone`, `park`, `parked` and `wake` those of
-    `outbox.Outbox`.
+    `journal_*` are the functions of `journal.Journal`, `lease`, `extend`, `postpone`, `park`, `parked` and `wake`
+    those of `outbox.Outbox`.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Store:
         self.journal_keep, self.journal_find, self.journal_settle = journal.keep, journal.find, journal.settle
         self.journal_read, self.journal_list = journal.read, journal.list
         self.lease, self.postpone, self.park, self.parked = outbox.lease, outbox.postpone, outbox.park, outbox.parked
-        self.wake = outbox.wake
+        self.extend, self.wake = outbox.extend, outbox.wake
         self._woken = outbox.woken
         engine.follow(outbox.woken, self._tell, announce)
 

@@ -189,6 +189,13 @@ class Postgres:
             async with self._lookups.one() as connection:
                 return await postgres_outbox.lease(connection, consumer, count, now=now, until=until)
 
+    async def extend(self, works: Sequence[Work], until: int) -> None:
+        """Row by row: each names its part and lane."""
+        with translated():
+            async with self._lookups.one() as connection:
+                rows = [(*postgres_outbox.place(work), until) for work in works]
+                await connection.executemany(postgres_outbox.EXTEND, rows)
+
     async def release(self, work: Work, due: int, error: str) -> None:
         """Give a row back."""
         with translated():

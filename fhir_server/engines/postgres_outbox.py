@@ -28,6 +28,10 @@ UPDATE outbox SET leased_until = $4, attempts = outbox.attempts + 1 FROM picked
 WHERE outbox.lane = $1 AND outbox.part = picked.part AND outbox.seq = picked.seq
 RETURNING outbox.part, outbox.lane, outbox.seq, outbox.consumer, outbox.type, outbox.fid, outbox.attempts
 """
+EXTEND = """
+UPDATE outbox SET leased_until = $5
+WHERE part = $1 AND lane = $2 AND seq = $3 AND attempts = $4 AND state = 'waiting' AND leased_until > 0
+"""
 RELEASE = """
 UPDATE outbox SET state = 'waiting', due = $5, error = $6, leased_until = 0
 WHERE part = $1 AND lane = $2 AND seq = $3 AND attempts = $4

@@ -197,6 +197,10 @@ class Sqlite:
             lambda connection: sqlite_write.lease(connection, consumer, count, now=now, until=until)
         )
 
+    async def extend(self, works: Sequence[Work], until: int) -> None:
+        """Hold rows for longer."""
+        await self._writer.do(lambda connection: sqlite_write.extend(connection, works, until))
+
     async def release(self, work: Work, due: int, error: str) -> None:
         """Give a row back."""
         await self._writer.do(lambda connection: sqlite_write.release(connection, work, due, error))

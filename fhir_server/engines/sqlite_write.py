@@ -103,6 +103,14 @@ def lease(connection: sqlite3.Connection, consumer: str, count: int, *, now: int
     return sorted((Work(*row) for row in found), key=lambda work: work.seq)
 
 
+def extend(connection: sqlite3.Connection, works: Sequence[Work], until: int) -> None:
+    """Hold rows for longer, those whose lease has not passed to somebody else."""
+    connection.executemany(
+        "UPDATE outbox SET leased_until = ? WHERE seq = ? AND attempts = ? AND state = 'waiting' AND leased_until > 0",
+        [(until, work.seq, work.attempts) for work in works],
+    )
+
+
 def release(connection: sqlite3.Connection, work: Work, due: int, error: str) -> None:
     """Give a row back, unless its lease has passed to somebody else."""
     connection.execute(

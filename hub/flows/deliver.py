@@ -1,13 +1,16 @@
 """Queued mail leaves: outbox row, mail, operator, ledger.
 
-One worker takes rows with a lease. What the operator answers is written on the delivery Task in the same commit that
-removes the row; a crash in between sends the same Message-ID again, which a mailbox recognises.
+One worker takes rows with a short lease and renews it while it works: a slow operator never makes two workers send one
+mail, and what a killed worker held is taken up half a minute later. What the operator answers is written on the
+delivery Task in the same commit that removes the row; a crash in between sends the same Message-ID again, which a
+mailbox recognises.
 """
 
 from __future__ import annotations
 
 import asyncio
 from base64 import b64decode
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from mimetypes import guess_extension
 
@@ -20,7 +23,8 @@ from mapping import systems
 from mss import address, compose, letter, send
 
 CONSUMER = "mail"
-LEASE_SECONDS = 300.0  # longer than any sending may take, so that no mail is sent by two at once
+LEASE_SECONDS = 30.0  # renewed while the work goes on, so it bounds only how long a killed worker delays a mail
+RENEW_EVERY_SECONDS = LEASE_SECONDS / 3
 CLOSE_TRIES = 60
 LOOK_EVERY_SECONDS = 1.0
 AT_ONCE = 8
@@ -31,22 +35,33 @@ BACKOFF = (0.05, 0.2, 1, 5, 15, 60, 240, 720)
 async def run(room: Room, smtp: send.Smtp) -> None:
     """Deliver for ever; cancelled at shutdown. No mail stops the others, and no outage of the database ends it."""
     awake = room.store.wake(CONSUMER)
-    busy: set[asyncio.Task[None]] = set()
+    busy: dict[asyncio.Task[None], store.Work] = {}
+    keeper = asyncio.create_task(_keep_leases(busy, room))
     try:
         while True:
             awake.clear()
             work = await _leased(room, AT_ONCE - len(busy))
             for one in work:
                 task = asyncio.create_task(_guarded(one, room, smtp))
-                busy.add(task)
-                task.add_done_callback(busy.discard)
+                busy[task] = one
+                task.add_done_callback(busy.pop)
             if len(busy) >= AT_ONCE or not work:
                 woken = asyncio.create_task(awake.wait())
                 await asyncio.wait({woken, *busy}, timeout=LOOK_EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
     finally:
-        for task in busy:
+        for task in (keeper, *busy):
             task.cancel()
+
+
+async def _keep_leases(busy: Mapping[asyncio.Task[None], store.Work], room: Room) -> None:
+    """Renew what is being worked on. While the database is away a lease may pass: the Message-ID makes it one mail."""
+    while True:
+        await asyncio.sleep(RENEW_EVERY_SECONDS)
+        try:
+            await room.store.extend(list(busy.values()), LEASE_SECONDS)
+        except errors.HubError as error:
+            emit(Events.HUB_006, error=error.code)
 
 
 async def _leased(room: Room, free: int) -> list[store.Work]:

@@ -68,6 +68,22 @@ async def test_a_lease_that_runs_out_gives_the_work_to_another(record: store.Sto
     assert await record.parked() == []
 
 
+async def test_a_lease_is_held_for_as_long_as_it_is_renewed(record: store.Store, hands: worlds.Hands) -> None:
+    await enqueue(record, "a", "b")
+    held, given_back = await record.lease("mail", 2, 30)
+    await record.postpone(given_back, record.now(), "not now")
+    for _ in range(3):
+        hands.forward(seconds=20)
+        await record.extend([held, given_back], 30)
+    (taken,) = await record.lease("mail", 5, 30)
+    assert taken.id == "b"  # what was given back is not held again
+    hands.forward(seconds=31)
+    assert {one.id for one in await record.lease("mail", 5, 30)} == {"a", "b"}
+    await record.extend([held], 60)  # another's now
+    hands.forward(seconds=31)
+    assert "a" in {one.id for one in await record.lease("mail", 5, 30)}
+
+
 async def test_work_on_one_resource_is_done_in_order_and_one_at_a_time(
     record: store.Store, hands: worlds.Hands
 ) -> None:
