@@ -19,6 +19,7 @@ from fhir_server import access, capability, exchange, index, links, media, opera
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Header, Request, Server
 from fhir_server.r4 import xml
+from fhir_server.standard import listed
 from fhir_server.store import Store
 
 Scope = MutableMapping[str, Any]
@@ -86,7 +87,7 @@ def _server(
     on_error: exchange.OnError,
 ) -> Server:
     definitions = store.definitions
-    registry = operations.Registry(offered)
+    registry = operations.Registry((*listed.OPERATIONS, *offered))
     statement = capability.statement(
         definitions,
         registry.all,

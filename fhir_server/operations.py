@@ -27,7 +27,7 @@ class OperationRequest:
 
     `type` and `id` are None above the level they belong to; `params` the query string; `body` the resource that was
     posted (a Parameters, or the bare resource of a single parameter), None without one; `base` the absolute address of
-    the server.
+    the server. `server` and `http` are the whole of what an interaction gets, for an operation that is one itself.
     """
 
     store: Store
@@ -37,7 +37,9 @@ class OperationRequest:
     params: Params
     body: Resource | None
     base: str
-    request_id: str = ""
+    request_id: str
+    server: Server
+    http: Request
 
 
 Result = Resource | bytes | Answer | None
@@ -87,7 +89,18 @@ async def run(server: Server, request: Request) -> Answer:
     if type is not None:
         access.may(request.caller, operation.action, type)
     content = media.content(server, request) if request.body or request.resource is not None else None
-    call = OperationRequest(server.store, request.caller, type, id, request.params, content, request.base, request.id)
+    call = OperationRequest(
+        store=server.store,
+        caller=request.caller,
+        type=type,
+        id=id,
+        params=request.params,
+        body=content,
+        base=request.base,
+        request_id=request.id,
+        server=server,
+        http=request,
+    )
     return _answer(await operation.run(call))
 
 
