@@ -38,12 +38,18 @@ class Definitions(Protocol):
 
 # ---- keys ----------------------------------------------------------------------------------------------------------
 # One sign after the parameter's name tells the form; a NUL, which no valid value has, parts system and code.
+# Even keys are looked up; odd ones only tell something of a row that is already found (`conditions.Keys.is_told`).
 
 
 @lru_cache(maxsize=65536)
 def key(text: str) -> int:
-    """The 64-bit key of an equality form."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+    """The 64-bit key of an equality form, even: rows are found by it."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True) & ~1
+
+
+def told(text: str) -> int:
+    """The same, odd: SQLite keeps it on the row alone, because each entry of its ordered table slows every write."""
+    return key(text) | 1
 
 
 NOTHING = key("")  # no resource has it: a search value that can never match
@@ -51,7 +57,7 @@ NOTHING = key("")  # no resource has it: a search value that can never match
 
 def present_key(type: str, param: str) -> int:
     """The resource has a value for this parameter (`:missing`)."""
-    return key(f"{type}.{param}!")
+    return told(f"{type}.{param}!")
 
 
 def reference_key(type: str, param: str, reference: str) -> int:
@@ -81,7 +87,8 @@ def uri_key(type: str, param: str, uri: str) -> int:
 
 def _token_key(name: str, system: str | None, code: str | None) -> int:
     if code is None:
-        return key(f"{name}@{system}")
+        # Whose identifiers they are is asked alone; other systems come with a patient or a date.
+        return (key if name.endswith("identifier") else told)(f"{name}@{system}")
     if system is None:
         return key(f"{name}*{code}")
     return key(f"{name}={system}\0{code}")
@@ -222,7 +229,7 @@ def _keys(found: Sink) -> tuple[dict[int, None], dict[int, None]]:
     eq: dict[int, None] = {}
     ordered: dict[int, None] = {}
     for param, system, code, _ in found.tokens:
-        eq[key(f"{param.name}!")] = None
+        eq[told(f"{param.name}!")] = None
         for one in _token_keys(param, system, code):
             eq[one] = None
             if param.ordered:
@@ -230,14 +237,14 @@ def _keys(found: Sink) -> tuple[dict[int, None], dict[int, None]]:
         if system and not param.plain:
             eq[_token_key(param.name, system, None)] = None
     for param, target, identifier in found.references:
-        eq[key(f"{param.name}!")] = None
+        eq[told(f"{param.name}!")] = None
         if target is not None:
             for one in _reference_keys(param, target):
                 eq[one] = ordered[one] = None
         if identifier is not None:
             eq.update(dict.fromkeys(_identifier_keys(param, *identifier)))
     for param, uri in found.uris:
-        eq[key(f"{param.name}!")] = None
+        eq[told(f"{param.name}!")] = None
         eq[key(f"{param.name}={uri}")] = None
     return eq, ordered
 

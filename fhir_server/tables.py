@@ -9,8 +9,8 @@ The two engines differ where their indexes differ, and only there:
   in `hot` as well. Every table starts with `part` (`ids.py`), first column of its primary key and of each unique key,
   so that Citus can spread the schema without changing it; an id chosen by a client is found through `locator`.
 - SQLite is one file on one machine: a rid is enough to find a row, (type, fid) is unique by itself, and `hot`,
-  clustered by hash, holds all equality keys and one key for each reader. Arrays are packed little-endian 64-bit
-  integers.
+  clustered by hash, holds the equality keys that lead to rows and one key for each reader. Arrays are packed
+  little-endian 64-bit integers.
 
 Times are microseconds since 1970 in UTC. A resource without a clinical date has `sort_date` = NO_DATE.
 """
