@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -153,7 +152,7 @@ def _content(binary: Resource) -> bytes:
         raise errors.Unreadable(f"contentType : {CONTENT_TYPE} est attendu", at="Binary.contentType")
     try:
         return base64.b64decode("".join(data.split()) if isinstance(data, str) else "", validate=True)
-    except binascii.Error:
+    except ValueError:
         raise errors.Unreadable("data : contenu base64 illisible", at="Binary.data") from None
 
 
