@@ -152,12 +152,11 @@ async def batch(server: Server, request: Request, raw: list[Any], interact: Inte
     return Answer(200, entries.bundle("batch-response", [], answers))
 
 
-def answered(base: str, answer: Answer) -> bytes:
+def answered(base: str, answer: Answer, method: str = "GET") -> bytes:
     """The entry of a response Bundle for an interaction that went well."""
     stored, body = answer.stored, answer.body
     is_write = any(name == b"location" for name, _ in answer.headers)
-    is_read = stored is None or stored.type == "OperationOutcome"
-    is_outcome = (is_write or not is_read) and body.startswith(b'{"resourceType":"OperationOutcome"')
+    is_outcome = (is_write or method == "DELETE") and body.startswith(b'{"resourceType":"OperationOutcome"')
     response = entries.response(
         answer.status,
         stored,
@@ -188,7 +187,7 @@ async def _alone(server: Server, request: Request, one: Entry, interact: Interac
         return b'{"response":%s}' % entries.response(500, outcome=outcome.encode(outcome.unexpected(request.id)))
     if one.method == "HEAD":
         answer.body = b""
-    return answered(request.base, answer)
+    return answered(request.base, answer, one.method)
 
 
 def _condition(value: Any, at: str) -> bytes:

@@ -70,10 +70,10 @@ async def _commit(server: Server, request: Request, todo: plan.Plan) -> tuple[At
                 raise
             behind = {key: conditional.behind(key, taken.ref) for key, own in todo.claims.items() if own == taken.key}
             todo.claims.update(behind)
-        except errors.Conflict:
+        except errors.Conflict as problem:
             races += 1
             if races == MOST_RACES or not todo.of("PUT"):
-                raise
+                raise _named(problem, attempt) from None
         except store.Rejected as problem:
             raise _located(problem, attempt) from None
         except (errors.Stale, errors.NotFound, errors.Gone, errors.Forbidden) as problem:
@@ -104,7 +104,7 @@ async def _try_reads(server: Server, request: Request, todo: plan.Plan, interact
 
 async def _resolve(server: Server, request: Request, todo: plan.Plan) -> Attempt:
     """Search the conditions, give ids, rewrite the links. Raises Stale for a condition without a single answer."""
-    attempt = Attempt(deleted=set(todo.deleted))
+    attempt = Attempt()
     direct = (one for one in todo.of("PUT", "PATCH", "DELETE") if one.index not in todo.finds)
     attempt.refs |= {one.index: one.ref for one in direct}
     await _finds(server, request, todo, attempt)
@@ -147,6 +147,7 @@ async def _finds(server: Server, request: Request, todo: plan.Plan, attempt: Att
             attempt.found[one.index], attempt.refs[one.index] = row, row.ref
             if one.method == "DELETE":
                 attempt.deleted.add(row.ref)
+        attempt.deleted |= todo.deleted
 
 
 def _replace_found(server: Server, request: Request, one: Entry, attempt: Attempt) -> None:
@@ -314,5 +315,6 @@ async def _answer(
         return bundle.answered(request.base, replace(answer, body=b"") if one.method == "HEAD" else answer)
     row = rows.get(attempt.refs.get(one.index, "")) or attempt.found.get(one.index)
     if one.method == "DELETE" or row is None:
-        return bundle.answered(request.base, write.deleted(inner, row, attempt.refs.get(one.index, one.ref)))
+        told = write.deleted(inner, row, attempt.refs.get(one.index, one.ref))
+        return bundle.answered(request.base, told, one.method)
     return bundle.answered(request.base, write.written(inner, row, attempt.status[one.index]))
