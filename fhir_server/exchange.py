@@ -6,11 +6,13 @@ not know which. An `Answer` is bytes ready to send; only XML and `_pretty` still
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakValueDictionary
 
 from common import clock, errors
 
@@ -40,7 +42,7 @@ class Prefer:
 
 @dataclass(slots=True)
 class Server:
-    """What every interaction works with; one per application."""
+    """What every interaction works with; one per application. `turns` are the queues of patches that lost a race."""
 
     store: Store
     definitions: load.Definitions
@@ -51,6 +53,7 @@ class Server:
     now: clock.Clock
     types: frozenset[str]
     on_error: OnError
+    turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
 
 @dataclass(slots=True)

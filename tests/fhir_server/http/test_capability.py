@@ -36,8 +36,16 @@ async def test_all_146_types_and_their_interactions_are_listed(statement: dict[s
     [rest] = statement["rest"]
     assert len(rest["resource"]) == 146
     codes = {one["code"] for one in of_type(statement, "Patient")["interaction"]}
-    assert codes == {"read", "vread", "update", "delete", "history-instance", "create", "search-type"}
+    assert codes >= {"read", "vread", "update", "patch", "delete", "history-instance", "create", "search-type"}
     assert {one["code"] for one in rest["interaction"]} == {"transaction", "batch"}
+
+
+async def test_the_forms_of_patch_and_the_conditional_writes_are_declared(statement: dict[str, Any]) -> None:
+    formats = ["application/json-patch+json", "application/fhir+json", "application/fhir+xml"]
+    assert statement["patchFormat"] == formats
+    for one in statement["rest"][0]["resource"]:
+        said = one["conditionalCreate"], one["conditionalUpdate"], one["conditionalDelete"], one["conditionalRead"]
+        assert said == (True, True, "single", "full-support")
 
 
 async def test_ids_are_given_by_the_server_and_the_statement_says_so(statement: dict[str, Any]) -> None:
