@@ -90,17 +90,18 @@ class Model:
 
     def children(self, node: Node) -> list[Node]:
         """All children, in the order of the tables."""
+        return [child for _, child in self.named(node)]
+
+    def named(self, node: Node) -> Iterator[tuple[str, Node]]:
+        """All children with the names of their elements (`value` for `valueQuantity`), in the order of the tables."""
         inside = self._inside(node)
         if inside is None:
-            return []
-        names = self._names(node.type)
-        return [
-            child
-            for group in names.values()
-            for one in group
-            if one.key in inside or "_" + one.key in inside
-            for child in self._nodes(inside, one)
-        ]
+            return
+        for name, group in self._names(node.type).items():
+            for one in group:
+                if one.key in inside or "_" + one.key in inside:
+                    for child in self._nodes(inside, one):
+                        yield name, child
 
     def is_primitive(self, node: Node) -> bool:
         """Whether the element is a primitive, which has a value of its own."""

@@ -30,29 +30,12 @@ _KNOWN: dict[str, str] = {
 }
 
 
-class Run:
-    """The evaluation of expressions on one resource: its model, its variables, its budget."""
+class Budget:
+    """How much one evaluation may still cost."""
 
-    __slots__ = (
-        "_end", "_next_look", "_steps", "is_trusted", "known", "model", "now", "resolve", "root",
-    )  # fmt: skip
+    __slots__ = ("_end", "_next_look", "_steps")
 
-    def __init__(
-        self,
-        model: Model,
-        root: Node,
-        known: dict[str, Items],
-        *,
-        now: datetime,
-        resolve: Callable[[str], dict[str, Any] | None] | None,
-        is_trusted: bool,
-    ) -> None:
-        self.model = model
-        self.root = root
-        self.known = known
-        self.now = now
-        self.resolve = resolve
-        self.is_trusted = is_trusted
+    def __init__(self) -> None:
         self._steps = 0
         self._next_look = _STEPS_BETWEEN_LOOKS
         self._end = time.monotonic() + MOST_SECONDS
@@ -64,6 +47,44 @@ class Run:
             self._next_look = self._steps + _STEPS_BETWEEN_LOOKS
             if self._steps > MOST_STEPS or time.monotonic() > self._end:
                 raise Unusable("évaluation trop longue : simplifiez l'expression", code="too-costly")
+
+
+class Run:
+    """The evaluation of expressions on one resource: its model, its variables, its budget."""
+
+    __slots__ = ("budget", "is_trusted", "known", "model", "now", "resolve", "root", "spend")
+
+    def __init__(
+        self,
+        model: Model,
+        root: Node,
+        known: dict[str, Items],
+        *,
+        now: datetime,
+        resolve: Callable[[str], dict[str, Any] | None] | None,
+        is_trusted: bool,
+        budget: Budget | None = None,
+    ) -> None:
+        self.model = model
+        self.root = root
+        self.known = known
+        self.now = now
+        self.resolve = resolve
+        self.is_trusted = is_trusted
+        self.budget = budget or Budget()
+        self.spend = self.budget.spend
+
+    def inside(self, known: dict[str, Items]) -> Run:
+        """The same evaluation with other variables."""
+        return Run(
+            self.model,
+            self.root,
+            known,
+            now=self.now,
+            resolve=self.resolve,
+            is_trusted=self.is_trusted,
+            budget=self.budget,
+        )
 
 
 class Scope:

