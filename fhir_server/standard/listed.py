@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from fhir_server.operations import Operation
+from fhir_server.standard import validate
 
-OPERATIONS: tuple[Operation, ...] = ()
+OPERATIONS: tuple[Operation, ...] = (*validate.operations,)
