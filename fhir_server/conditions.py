@@ -6,6 +6,7 @@ is [lo, hi] with both ends included (hi is the last microsecond). Keys are the 6
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,7 +28,7 @@ class Keys:
 
     @property
     def is_told(self) -> bool:
-        """Some key is odd (`index.told`): on SQLite the row alone knows it, no table leads from it to rows."""
+        """Some key is odd (`keys.told`): on SQLite the row alone knows it, no table leads from it to rows."""
         return any(one & 1 for one in self.any_of)
 
 
@@ -35,11 +36,12 @@ class Keys:
 class Text:
     """A string parameter has a value that starts with, contains, or is exactly one of `values`.
 
-    Values are folded (`index.fold`) for starts and contains, raw for exact.
+    Values are folded (`index.fold`) for starts and contains, raw for exact. "below" is for uris, which are kept as
+    they are: the value itself, or what follows it after a `/` or a `|`; versions go on after a point.
     """
 
     param: int
-    mode: Literal["starts", "contains", "exact"]
+    mode: Literal["starts", "contains", "exact", "below"]
     values: tuple[str, ...]
 
 
@@ -51,12 +53,63 @@ class Moment:
     tests: tuple[tuple[Prefix, int, int], ...]
 
 
+# A unit's key, a prefix, and the texts (`amounts.ordered`) between which the value must lie.
+Measure = tuple[int, Prefix, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A number, a quantity, or a composite that ends with one: a row of one of these units meets its test.
+
+    The unit of a composite's rows stands for its other parts as well.
+    """
+
+    param: int
+    tests: tuple[Measure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A composite of a start and an end: a row of one of these units has a start and an end that meet the tests."""
+
+    param: int
+    units: tuple[int, ...]
+    start: Measure
+    end: Measure
+
+
+# The corners of a part of the earth, both included: lowest and highest latitude, lowest and highest longitude.
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A place at most `metres` from (`latitude`, `longitude`), which are in degrees; `boxes` hold all such places.
+
+    Places and boxes are kept in units of 10**-9 degrees.
+    """
+
+    param: int
+    latitude: float
+    longitude: float
+    metres: float
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """All conditions of one of the `ways` hold (of none of them when `negated`)."""
+
+    ways: tuple[tuple[Condition, ...], ...]
+    negated: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Present:
     """`:missing` of a parameter held in a range table."""
 
     param: int
-    table: Literal["str", "dat"]
+    table: Literal["str", "dat", "num"]
     present: bool
 
 
@@ -74,16 +127,20 @@ class Updated:
     tests: tuple[tuple[Prefix, int, int], ...]
 
 
-Condition = Keys | Text | Moment | Present | Ids | Updated
+Condition = Keys | Text | Moment | Amount | Extent | Near | Either | Present | Ids | Updated
 
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """One sort key. `sort_date` is the type's main clinical date (kept on the row), `dat` and `str` any other."""
+    """One sort key. `sort_date` is the type's main clinical date (kept on the row), `dat`, `str` and `num` any other
+    value of a range table; `body` is a value that only `read` finds, in the body: smallest or largest as `descending`
+    says, None for none.
+    """
 
-    by: Literal["updated", "id", "sort_date", "dat", "str"]
+    by: Literal["updated", "id", "sort_date", "dat", "str", "num", "body"]
     descending: bool = False
     param: int = 0
+    read: Callable[[bytes], str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +166,8 @@ class Rows:
     `eq` all equality keys; `ordered` those of them that PostgreSQL keeps in the ordered table too; `strings`
     (param, folded, raw); `dates` (param, lo, hi); `sort_date` the main clinical date (its lo), else lastUpdated, which
     the store fills in when None; `patient` the id of the patient in whose compartment the resource is, None for none
-    and for a Patient itself.
+    and for a Patient itself; `amounts` (param, unit, lo, hi) numbers and quantities, as `amounts.ordered`. Places are
+    among the dates: latitude and longitude for lo and hi.
     """
 
     eq: tuple[int, ...]
@@ -118,3 +176,4 @@ class Rows:
     dates: tuple[tuple[int, int, int], ...]
     sort_date: int | None
     patient: str | None
+    amounts: tuple[tuple[int, int, str, str], ...] = ()

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 import msgspec
 
 from common import errors
-from fhir_server import conditions, dates, index
+from fhir_server import conditions, dates, index, index_values, measures, phonetics, places
 from fhir_server.r4.search_leaves import relative
 from fhir_server.r4.search_params import Param, SearchTables
 
@@ -41,7 +41,10 @@ def condition(param: Param, modifier: str, value: str, setting: Setting) -> cond
         _no_modifier(param, modifier)
         return conditions.Updated(_tests(value, at, setting))
     if modifier == "missing":
-        return _missing(param, value, at)
+        return _missing(param, value, setting)
+    if param.union and not modifier:
+        members = (setting.tables.by_type[param.type][code] for code in param.union)
+        return conditions.Either(tuple((condition(one, "", value, setting),) for one in members))
     return _BY_KIND[param.kind](param, modifier, value, setting)
 
 
@@ -96,11 +99,23 @@ def _no_modifier(param: Param, modifier: str) -> None:
         )
 
 
-def _missing(param: Param, value: str, at: str) -> conditions.Condition:
+def _missing(param: Param, value: str, setting: Setting) -> conditions.Condition:
+    at = f"{param.code}:missing"
     if value not in ("true", "false"):
         raise refusal(f"{at} : attendu true ou false", at)
-    present = value == "false"
-    if param.kind == "string":
+    return _present(param, setting, value == "false")
+
+
+def _present(param: Param, setting: Setting, present: bool) -> conditions.Condition:
+    if param.union or (param.parts and not param.paths):
+        parts = [_present(setting.tables.by_type[param.type][one], setting, True) for one in param.union or param.parts]
+        ways = tuple((one,) for one in parts) if param.union else (tuple(parts),)
+        return conditions.Either(ways, negated=not present)
+    if param.kind in ("number", "quantity"):
+        return conditions.Present(param.number, "num", present)
+    if param.kind == "special":
+        return conditions.Present(param.number, "dat", present)
+    if param.kind == "string" and not param.is_phonetic:
         return conditions.Present(param.number, "str", present)
     if param.kind == "date":
         return conditions.Present(param.number, "dat", present)
@@ -111,6 +126,8 @@ def _missing(param: Param, value: str, at: str) -> conditions.Condition:
 
 
 def _token(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
+    if modifier == "of-type" and param.has_identifiers:
+        return _of_type(param, value)
     if modifier not in ("", "not"):
         _no_modifier(param, modifier)
     wanted = [_system_and_code(one, param.code) for one in _alternatives(value, param.code)]
@@ -120,6 +137,16 @@ def _token(param: Param, modifier: str, value: str, setting: Setting) -> conditi
         ordered=param.ordered and all(code is not None for _, code in wanted),
         needles=_needles(param, wanted) if param.code == "identifier" and not modifier else (),
     )
+
+
+def _of_type(param: Param, value: str) -> conditions.Condition:
+    at = f"{param.code}:of-type"
+    wanted = [[unescape(piece) for piece in split(one, "|")] for one in _alternatives(value, at)]
+    if any(len(pieces) != 3 or not all(pieces[1:]) for pieces in wanted):
+        raise refusal(f"{at} : attendu système|code|valeur du type et de l'identifiant", at)
+    keys = [index_values.typed_key(param.name, system, code, number) for system, code, number in wanted]
+    needles = tuple(msgspec.json.encode(number) for _, _, number in wanted)
+    return conditions.Keys(tuple(dict.fromkeys(keys)), needles=needles if param.code == "identifier" else ())
 
 
 def _system_and_code(text: str, at: str) -> tuple[str | None, str | None]:
@@ -184,6 +211,14 @@ def _reference_keys(param: Param, type: str, value: str) -> list[int]:
 
 
 def _uri(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
+    if modifier in ("above", "below"):
+        wanted = dict.fromkeys(_values(value, f"{param.code}:{modifier}"))
+        exact = [place for one in wanted for place in (index.above(one) if modifier == "above" else [one])]
+        keys = conditions.Keys(tuple(index.uri_key(param.type, param.code, one) for one in dict.fromkeys(exact)))
+        trunks = tuple(index.trunk(one)[: index.LONGEST] for one in wanted if not one.startswith("urn:"))
+        if modifier == "above" or not trunks:
+            return keys
+        return conditions.Either(((keys,), (conditions.Text(param.number, "below", trunks),)))
     _no_modifier(param, modifier)
     return conditions.Keys(tuple(index.uri_key(param.type, param.code, one) for one in _values(value, param.code)))
 
@@ -192,6 +227,8 @@ def _uri(param: Param, modifier: str, value: str, setting: Setting) -> condition
 
 
 def _string(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
+    if param.is_phonetic:
+        return _phonetic(param, modifier, value)
     if modifier == "exact":
         return conditions.Text(param.number, "exact", tuple(one[: index.LONGEST] for one in _values(value, param.code)))
     if modifier not in ("", "contains"):
@@ -200,6 +237,18 @@ def _string(param: Param, modifier: str, value: str, setting: Setting) -> condit
     if not all(folded):  # only spaces or accents: everything would start with it
         raise refusal(f"{param.code} : une valeur est vide", param.code)
     return conditions.Text(param.number, "contains" if modifier else "starts", folded)
+
+
+def _phonetic(param: Param, modifier: str, value: str) -> conditions.Condition:
+    """Each word of one of the alternatives is heard in the name."""
+    _no_modifier(param, modifier)
+    ways = []
+    for one in _values(value, param.code):
+        if not (sounds := phonetics.sounds(one)):
+            raise refusal(f"{param.code} : un nom en lettres latines est attendu", param.code)
+        keys = (index_values.sound_key(param.name, sound) for sound in sounds)
+        ways.append(tuple(conditions.Keys((key,)) for key in keys))
+    return conditions.Either(tuple(ways))
 
 
 def _date(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
@@ -229,10 +278,59 @@ def _test(text: str, at: str, setting: Setting) -> tuple[conditions.Prefix, int,
     return cast(conditions.Prefix, prefix or "eq"), *span
 
 
+# ---- numbers, quantities, composites, places -----------------------------------------------------------------------
+
+
+def _amount(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
+    _no_modifier(param, modifier)
+    found: list[conditions.Measure] = []
+    for one in _alternatives(value, param.code):
+        try:
+            if param.kind == "number":
+                found += measures.asked_number(unescape(one))
+            else:
+                found += measures.asked_quantity([unescape(piece) for piece in split(one, "|")])
+        except ValueError as problem:
+            raise refusal(f"{param.code} : {problem}", param.code) from None
+    return conditions.Amount(param.number, tuple(dict.fromkeys(found)))
+
+
+def _near(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
+    _no_modifier(param, modifier)
+    ways = []
+    for one in _alternatives(value, param.code):
+        try:
+            ways.append((places.near(param.number, [unescape(piece) for piece in split(one, "|")]),))
+        except ValueError as problem:
+            raise refusal(f"{param.code} : {problem}", param.code) from None
+    return conditions.Either(tuple(ways))
+
+
+def _composite(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
+    _no_modifier(param, modifier)
+    parts = [setting.tables.by_type[param.type][code] for code in param.parts]
+    ways: list[tuple[conditions.Condition, ...]] = []
+    for one in _alternatives(value, param.code):
+        pieces = split(one, "$")
+        if len(pieces) != len(parts) or not all(pieces):
+            form = "$".join(part.code for part in parts)
+            raise refusal(f"{param.code} : attendu {form}", param.code)
+        try:
+            found = [condition(part, "", piece, setting) for part, piece in zip(parts, pieces, strict=True)]
+        except errors.Unreadable as problem:
+            raise refusal(f"{param.code} : {problem.message}", param.code) from None
+        ways.append((index_values.together(param, found),) if param.paths else tuple(found))
+    return conditions.Either(tuple(ways))
+
+
 _BY_KIND: dict[str, Callable[[Param, str, str, Setting], conditions.Condition]] = {
     "token": _token,
     "reference": _reference,
     "uri": _uri,
     "string": _string,
     "date": _date,
+    "number": _amount,
+    "quantity": _amount,
+    "composite": _composite,
+    "special": _near,
 }

@@ -11,22 +11,20 @@ import string
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
-from fhir_server import conditions, dates
-from fhir_server.r4 import extract, search_params
+from fhir_server import conditions, dates, index_values
+from fhir_server.keys import key, told
+from fhir_server.r4 import extract
 from fhir_server.r4.search_leaves import Sink, relative
 from fhir_server.r4.search_params import Param, SearchTables
 
 Resource = dict[str, Any]
 
-GENERATION = 1  # raise it whenever rows() gives other rows for the same resource: stored rows must then be made again
+GENERATION = 2  # raise it whenever rows() gives other rows for the same resource: stored rows must then be made again
 
 # Longest text kept for string search, in characters: a B-tree entry of PostgreSQL must stay below 2,700 bytes.
 LONGEST = 400
-
-_STORED: frozenset[search_params.Kind] = frozenset(("token", "reference", "string", "date", "uri"))
 
 
 class Definitions(Protocol):
@@ -39,17 +37,6 @@ class Definitions(Protocol):
 # ---- keys ----------------------------------------------------------------------------------------------------------
 # One sign after the parameter's name tells the form; a NUL, which no valid value has, parts system and code.
 # Even keys are looked up; odd ones only tell something of a row that is already found (`conditions.Keys.is_told`).
-
-
-@lru_cache(maxsize=65536)
-def key(text: str) -> int:
-    """The 64-bit key of an equality form, even: rows are found by it."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True) & ~1
-
-
-def told(text: str) -> int:
-    """The same, odd: SQLite keeps it on the row alone, because each entry of its ordered table slows every write."""
-    return key(text) | 1
 
 
 NOTHING = key("")  # no resource has it: a search value that can never match
@@ -122,6 +109,27 @@ def _folded(letter: str) -> str:
     return "" if kind == "M" else " " if kind == "P" else letter
 
 
+def trunk(uri: str) -> str:
+    """What `:below` goes on from: the address without a slash at its end."""
+    return uri.rstrip("/") if "://" in uri else uri
+
+
+def above(uri: str) -> list[str]:
+    """The address itself and those above it (`:above`), by whole segments of the path; a urn has none above it."""
+    found = [uri]
+    address, bar, version = uri.partition("|")
+    while bar and "." in version:
+        version = version.rpartition(".")[0]
+        found.append(f"{address}|{version}")
+    if bar:
+        found.append(address)
+    scheme, mark, rest = address.partition("://")
+    while mark and rest:
+        found += [f"{scheme}://{rest}", f"{scheme}://{rest}/"]
+        rest = rest.rstrip("/").rpartition("/")[0]
+    return list(dict.fromkeys(found))
+
+
 _PHONE = re.compile(r"\+?[\d\s().\-/]+", re.ASCII)
 
 
@@ -157,7 +165,7 @@ class Indexer:
     def __init__(self, definitions: Definitions, *, base: str = "") -> None:
         self._tables = definitions.search
         self._base = base.rstrip("/")
-        self._extractor = extract.Extractor(self._tables, base=self._base, kinds=_STORED)
+        self._extractor = extract.Extractor(self._tables, base=self._base)
         self._plans: dict[str, _Plan] = {}
 
     def rows(self, resource: Resource) -> conditions.Rows:
@@ -166,7 +174,18 @@ class Indexer:
         plan = self._plan(resource["resourceType"])
         eq, ordered = _keys(found)
         strings = dict.fromkeys([(param.number, fold(raw)[:LONGEST], raw[:LONGEST]) for param, raw in found.strings])
+        if found.uris:
+            strings.update(
+                dict.fromkeys([(param.number, uri[:LONGEST], "") for param, uri in found.uris if "\0" not in uri])
+            )
         spans = dict.fromkeys([(param.number, lo, hi) for param, lo, hi in found.dates])
+        if found.points:
+            spans.update(dict.fromkeys(index_values.places(found)))
+        if found.typed or found.sounds:
+            eq.update(dict.fromkeys(index_values.keys(found)))
+        amounts = index_values.measured(found) if found.numbers or found.quantities else {}
+        for param, parts in found.composites:
+            index_values.composite(param, parts, _part_keys, eq=eq, rows=amounts)
         return conditions.Rows(
             eq=tuple(eq),
             ordered=tuple(ordered),
@@ -174,6 +193,7 @@ class Indexer:
             dates=tuple(spans),
             sort_date=_clinical(spans, plan),
             patient=self._patient(resource, found, plan),
+            amounts=tuple(amounts),
         )
 
     def patient(self, resource: Resource) -> str | None:
@@ -257,6 +277,19 @@ def _token_keys(param: Param, system: str | None, code: str | None) -> tuple[int
     if param.plain:
         return (_token_key(param.name, None, code),)
     return _token_key(param.name, None, code), _token_key(param.name, system or "", code)
+
+
+def _part_keys(found: Sink) -> Iterator[int]:
+    """The keys by which the part of a composite is asked for, if it is a token or a reference."""
+    for param, system, code, _ in found.tokens:
+        yield from _token_keys(param, system, code)
+        if param.plain:
+            yield told(f"{param.name}!")
+        elif system:
+            yield _token_key(param.name, system, None)
+    for param, target, _ in found.references:
+        if target is not None:
+            yield from _reference_keys(param, target)
 
 
 def _reference_keys(param: Param, target: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from common import clock
-from fhir_server import conditions, criteria, index
+from fhir_server import conditions, criteria, index, sort_values
 from fhir_server.criteria import refusal
 from fhir_server.r4.search_params import Param, SearchTables
 
@@ -223,9 +223,14 @@ def _sort_key(draft: _Draft, code: str, *, descending: bool) -> conditions.Sort:
     param = tables.param(draft.type, code)
     if param is None:
         raise refusal(_unknown(draft, code), "_sort", "not-supported")
-    if param.refusal or param.kind not in ("date", "string"):
-        text = f"_sort : tri impossible par {code} ; possibles : _id, _lastUpdated, les dates et les textes"
+    if param.refusal or param.is_phonetic or param.kind in ("composite", "special"):
+        text = f"_sort : tri impossible par {code}, qui n'a pas d'ordre"
         raise refusal(text, "_sort", "not-supported")
+    if param.kind in ("number", "quantity") and not param.union:
+        return conditions.Sort("num", descending, param.number)
+    if param.kind in sort_values.KINDS:
+        read = sort_values.reader(tables, param, base=draft.setting.base, descending=descending)
+        return conditions.Sort("body", descending, param.number, read)
     if param.kind == "string":
         return conditions.Sort("str", descending, param.number)
     is_main = tables.sort_date(draft.type)[:1] == (code,)

@@ -164,6 +164,26 @@ def _ranges(metadata: MetaData, spread: bool) -> None:
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
+    _num(metadata, spread, part)
+
+
+def _num(metadata: MetaData, spread: bool, part: list[str]) -> None:
+    """Numbers and quantities: lo and hi are texts in the order of the numbers (`amounts.py`), unit 0 is any unit."""
+    Table(
+        "num",
+        metadata,
+        *_part(spread),
+        _column("rid", BIG),
+        _column("param", Integer),
+        _column("unit", BIG),
+        _column("lo", WORDS),
+        _column("hi", WORDS),
+        _primary(spread, "rid", "param", "unit", "lo", "hi"),
+        Index("num_by_low", "param", "unit", "lo", "rid", "hi", *part),
+        Index("num_by_high", "param", "unit", "hi", "rid", "lo", *part),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
 
 
 def _event(metadata: MetaData, spread: bool) -> None:

@@ -8,13 +8,14 @@ small; otherwise the row with its array of keys (GIN) or an index that has the o
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from fhir_server.conditions import Condition, Ids, Keys, Moment, Query, Text
-from fhir_server.engines import searching, select
+from fhir_server.conditions import Condition, Ids, Keys, Query
+from fhir_server.engines import body_order, searching, select
 from fhir_server.engines.connections import Connection
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
@@ -70,7 +71,9 @@ async def search(
     `parts` are those where its Ids may live; up to `few` estimated rows are collected, more are walked. Raises
     Unreadable for a foreign cursor.
     """
-    at = searching.cursor(query)
+    query, at = searching.flat(query), searching.cursor(query)
+    if body_order.is_needed(query):
+        return await _by_body(connection, query, memberships, at, parts=parts, few=few)
     driver = await _choose(connection, query, few)
     rows: list[tuple[Any, ...]] = []
     for turn, stage in enumerate(searching.stages(query, at, walks=driver.walks)):
@@ -90,20 +93,35 @@ async def search(
     return searching.page(query, rows, total)
 
 
+async def _by_body(
+    connection: Connection,
+    query: Query,
+    memberships: Memberships,
+    at: searching.Cursor | None,
+    *,
+    parts: Sequence[int],
+    few: int,
+) -> Page:
+    every = body_order.collecting(query)
+    driver = await _choose(connection, every, few)
+    collected = Select(DIALECT, every, memberships, Driver(False, driver.condition), parts=parts)
+    found = await connection.fetch(collected.page(None, body_order.MOST + 1), *collected.statement.args)
+    # In a thread: reading the values of many bodies takes longer than other requests should wait.
+    return await asyncio.to_thread(body_order.page, query, [tuple(row) for row in found], at)
+
+
 async def _choose(connection: Connection, query: Query, few: int) -> Driver:
     first = searching.order(query)[0].by
     if any(isinstance(one, Ids) for one in query.where):
         return Driver(False)
-    ranges = [
-        one for one in query.where if isinstance(one, Moment) or (isinstance(one, Text) and one.mode != "contains")
-    ]
+    ranges = [one for one in query.where if select.is_range(one)]
     keys = [one for one in query.where if isinstance(one, Keys) and not one.negated]
     ordered = [one for one in keys if one.ordered and len(one.any_of) == 1]
     if first == "sort_date" and ordered and not ranges:
         return Driver(True, ordered[0], tuple(ordered[1:_MOST_JOINED]))
     mergeable = [one for one in keys if one.ordered and 0 < len(one.any_of) <= _MANY_KEYS]
     merged = first == "sort_date" and mergeable
-    if not ranges and not merged and first not in ("dat", "str"):
+    if not ranges and not merged and first not in searching.RANGES:
         return Driver(False)  # the planner chooses between the keys and the order
     sizes = await _estimates(connection, [*ranges, *keys], query.type)
     if sizes and min(sizes) < few:
@@ -113,7 +131,7 @@ async def _choose(connection: Connection, query: Query, few: int) -> Driver:
         return Driver(True, ordered[0], tuple(ordered[1:_MOST_JOINED]))
     if merged:
         return Driver(True, mergeable[0])
-    return Driver(first in ("dat", "str"))
+    return Driver(first in searching.RANGES)
 
 
 async def _estimates(connection: Connection, conditions: Sequence[Condition], type: str) -> list[int]:

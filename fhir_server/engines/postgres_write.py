@@ -39,6 +39,11 @@ WITH r AS (
     SELECT $1::bigint, $2::bigint, u.param, u.lo, u.hi FROM unnest($18::int[], $19::bigint[], $20::bigint[])
         u (param, lo, hi)
     ON CONFLICT DO NOTHING
+), q AS (
+    INSERT INTO num (part, rid, param, unit, lo, hi)
+    SELECT $1::bigint, $2::bigint, u.param, u.unit, u.lo, u.hi
+    FROM unnest($25::int[], $26::bigint[], $27::text[], $28::text[]) u (param, unit, lo, hi)
+    ON CONFLICT DO NOTHING
 )
 INSERT INTO event (part, lane, seq, type, fid, version, method, updated, actor, cause, tx)
 VALUES ($1::bigint, $21::smallint, $22::bigint, $3::text, $4::text, $5::int, $9::text, $6::bigint, $23::text,
@@ -72,11 +77,17 @@ RETURNING seq
 
 CLEAR_STRINGS = "DELETE FROM str WHERE part = $1 AND rid = $2"
 CLEAR_DATES = "DELETE FROM dat WHERE part = $1 AND rid = $2"
+CLEAR_AMOUNTS = "DELETE FROM num WHERE part = $1 AND rid = $2"
 FILL_RANGES = """
 WITH s AS (
     INSERT INTO str (part, rid, param, n, folded, raw)
     SELECT $1::bigint, $2::bigint, u.param, u.n, u.folded, u.raw
     FROM unnest($3::int[], $4::text[], $5::text[]) WITH ORDINALITY u (param, folded, raw, n)
+), q AS (
+    INSERT INTO num (part, rid, param, unit, lo, hi)
+    SELECT $1::bigint, $2::bigint, u.param, u.unit, u.lo, u.hi
+    FROM unnest($9::int[], $10::bigint[], $11::text[], $12::text[]) u (param, unit, lo, hi)
+    ON CONFLICT DO NOTHING
 )
 INSERT INTO dat (part, rid, param, lo, hi)
 SELECT $1::bigint, $2::bigint, u.param, u.lo, u.hi FROM unnest($6::int[], $7::bigint[], $8::bigint[]) u (param, lo, hi)
@@ -168,7 +179,9 @@ async def _update(connection: Connection, writes: Sequence[Write]) -> None:
     if changed:
         await connection.executemany(CLEAR_STRINGS, [(put.row.part, put.row.rid) for put in changed])
         await connection.executemany(CLEAR_DATES, [(put.row.part, put.row.rid) for put in changed])
-        await connection.executemany(FILL_RANGES, [(put.row.part, put.row.rid, *_ranges(put)) for put in changed])
+        await connection.executemany(CLEAR_AMOUNTS, [(put.row.part, put.row.rid) for put in changed])
+        filled = [(put.row.part, put.row.rid, *_ranges(put), *_amounts(put)) for put in changed]
+        await connection.executemany(FILL_RANGES, filled)
 
 
 async def _move(connection: Connection, write: Write, put: Put) -> None:
@@ -181,6 +194,7 @@ async def _move(connection: Connection, write: Write, put: Put) -> None:
     await connection.execute(LEAVE_KEYS, old.part, old.rid, old.sort_date, list(old.eq))
     await connection.execute(CLEAR_STRINGS, old.part, old.rid)
     await connection.execute(CLEAR_DATES, old.part, old.rid)
+    await connection.execute(CLEAR_AMOUNTS, old.part, old.rid)
     await connection.executemany(ARRIVE, [(new.part, new.rid, *row) for row in [*versions, *left]])
     await postgres_claims.relocate(connection, new)
     await connection.executemany(CREATE, [_created(write, put)])
@@ -219,7 +233,7 @@ def _created(write: Write, put: Put) -> tuple[Any, ...]:
     row = put.row
     head = (row.part, row.rid, row.type, row.fid, row.version, row.updated, int(row.deleted), row.sort_date)
     keys = (row.method, row.generation, sorted(row.readers), list(row.eq), row.body, list(put.index.ordered))
-    return (*head, *keys, *_ranges(put), ids.lane(row.part), put.seq, write.actor, write.cause)
+    return (*head, *keys, *_ranges(put), ids.lane(row.part), put.seq, write.actor, write.cause, *_amounts(put))
 
 
 def _updated(write: Write, put: Put) -> tuple[Any, ...]:
@@ -239,9 +253,15 @@ def _ranges(put: Put) -> tuple[list[Any], ...]:
     return (*([row[n] for row in strings] for n in range(3)), *([row[n] for row in dates] for n in range(3)))
 
 
+def _amounts(put: Put) -> tuple[list[Any], ...]:
+    return tuple([row[n] for row in put.index.amounts] for n in range(4))
+
+
 def _has_other_ranges(put: Put) -> bool:
     old, new = put.old_index, put.index
-    return old is None or set(old.strings) != set(new.strings) or set(old.dates) != set(new.dates)
+    if old is None or set(old.amounts) != set(new.amounts):
+        return True
+    return set(old.strings) != set(new.strings) or set(old.dates) != set(new.dates)
 
 
 def _kept(row: JournalRow) -> tuple[Any, ...]:

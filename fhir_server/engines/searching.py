@@ -15,16 +15,18 @@ import binascii
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from common import errors
 from fhir_server import index
 from fhir_server.changes import Stored
-from fhir_server.conditions import Prefix, Query, Sort, Text
+from fhir_server.conditions import Condition, Either, Prefix, Query, Sort, Text
 from fhir_server.rows import Page
 from fhir_server.tables import NO_DATE
 
+T = TypeVar("T", int, str)
+RANGES = ("dat", "str", "num")  # tables in which a sort may look
 NEWEST_FIRST = (Sort("sort_date", descending=True),)
 _LAST_CHARACTER = "\U0010ffff"
 _INT64 = 2**63
@@ -112,9 +114,14 @@ def best_value(sort: Sort) -> tuple[str, str]:
     return ("hi", "lo") if sort.descending else ("lo", "hi")
 
 
+def of_param(sort: Sort, table: str, param: str) -> str:
+    """The rows of a range table with the values of a sort; of a quantity those in the unit that was written."""
+    return f"{table}.param = {param}{f' AND {table}.unit = 0' if sort.by == 'num' else ''}"
+
+
 def _fits(sort: Sort, value: object) -> bool:
-    if sort.by in ("id", "str"):
-        return (isinstance(value, str) and "\0" not in value) or (value is None and sort.by == "str")
+    if sort.by in ("id", "str", "num", "body"):
+        return (isinstance(value, str) and "\0" not in value) or (value is None and sort.by != "id")
     return _is_number(value) or (value is None and sort.by in ("dat", "sort_date"))
 
 
@@ -158,12 +165,12 @@ def _further(key: Key, value: object, statement: Statement) -> str:
     return f"({beyond} OR {key.expression} IS NULL)" if key.nullable else beyond
 
 
-def moments(tests: tuple[tuple[Prefix, int, int], ...], lo: str, hi: str, statement: Statement) -> str:
+def moments(tests: Sequence[tuple[Prefix, T, T]], lo: str, hi: str, statement: Statement) -> str:
     """Does the stored range (`lo`, `hi`, both ends included) meet one of the tests?"""
     return "(" + " OR ".join(_moment(test, lo, hi, statement) for test in tests) + ")"
 
 
-def _moment(test: tuple[Prefix, int, int], lo: str, hi: str, statement: Statement) -> str:
+def _moment(test: tuple[Prefix, T, T], lo: str, hi: str, statement: Statement) -> str:
     prefix, start, end = test
     if prefix in ("gt", "sa"):
         return f"{hi if prefix == 'gt' else lo} > {statement.arg(end)}"
@@ -193,6 +200,8 @@ def texts(condition: Text, statement: Statement, contains: str, *, table: str = 
     for value in condition.values:
         if "\0" in value:  # no stored text has it
             found.append("1 = 0")
+        elif condition.mode == "below":
+            found.append(_below(folded, value, statement))
         elif condition.mode == "contains":
             found.append(contains.format(text=f"{table}.folded", part=statement.arg(value)))
         elif condition.mode == "starts":
@@ -205,12 +214,31 @@ def texts(condition: Text, statement: Statement, contains: str, *, table: str = 
     return "(" + " OR ".join(found or ["1 = 0"]) + ")"
 
 
+def _below(column: str, value: str, statement: Statement) -> str:
+    """The value itself or what goes on after it: a segment of the path or a version, of a version its next part."""
+    ways = [f"{column} = {statement.arg(value)}"]
+    for sign in "." if "|" in value else "/|":
+        low, high = statement.arg(value + sign), statement.arg(value + chr(ord(sign) + 1))
+        ways.append(f"({column} >= {low} AND {column} < {high})")
+    return f"({' OR '.join(ways)})"
+
+
+def flat(query: Query) -> Query:
+    """The query without an Either that leaves no choice: its conditions can drive, each by itself."""
+    if not any(isinstance(one, Either) for one in query.where):
+        return query
+    where: list[Condition] = []
+    for one in query.where:
+        where += one.ways[0] if isinstance(one, Either) and len(one.ways) == 1 and not one.negated else (one,)
+    return replace(query, where=tuple(where))
+
+
 def stages(query: Query, at: Cursor | None, *, walks: bool) -> range:
     """The statements of a page: two where a walk keeps rows without a value for the first sort apart."""
     if not query.count:
         return range(0)
     first = order(query)[0]
-    in_two = walks and (first.by in ("dat", "str") or (first.by == "sort_date" and not first.descending))
+    in_two = walks and (first.by in RANGES or (first.by == "sort_date" and not first.descending))
     begun = 1 if in_two and at and at.values[0] is None else 0
     return range(begun, 2 if in_two else 1)
 
@@ -233,4 +261,5 @@ def _row_key(sort: Sort, statement: Statement, join: str, unused: str) -> Key:
     lead, _tie = best_value(sort)
     best = f"{'MAX' if sort.descending else 'MIN'}({unused}x.{lead})"
     param = statement.arg(sort.param)
-    return Key(f"(SELECT {best} FROM {sort.by} x WHERE {join} AND x.param = {param})", sort.descending, nullable=True)
+    rows = f"{sort.by} x WHERE {join} AND {of_param(sort, 'x', param)}"
+    return Key(f"(SELECT {best} FROM {rows})", sort.descending, nullable=True)

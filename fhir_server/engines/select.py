@@ -15,8 +15,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fhir_server.conditions import Condition, Ids, Keys, Moment, Present, Query, Sort, Text, Updated
-from fhir_server.engines import searching
+from fhir_server.conditions import (
+    Amount,
+    Condition,
+    Either,
+    Extent,
+    Ids,
+    Keys,
+    Moment,
+    Near,
+    Present,
+    Query,
+    Sort,
+    Text,
+    Updated,
+)
+from fhir_server.engines import searching, values
 from fhir_server.engines.searching import Cursor, Key, Statement
 from fhir_server.rows import Memberships
 from fhir_server.tables import NO_DATE
@@ -158,7 +172,7 @@ class Select:
         first = self._sorts[0]
         if not self._driver.walks:
             return self._collected()
-        if first.by in ("dat", "str"):
+        if first.by in searching.RANGES:
             return self._range_walk(first)
         if not self._by_date():
             index = self._dialect.all_of_type("resource_by_update")
@@ -186,15 +200,17 @@ class Select:
     def _range_walk(self, first: Sort) -> _Source:
         param = self.statement.arg(first.param)
         if self._stage:
-            none = self._dialect.missing.format(f"{first.by} x WHERE {self._tie('x')} AND x.param = {param}")
+            rows = f"{first.by} x WHERE {self._tie('x')} AND {searching.of_param(first, 'x', param)}"
+            none = self._dialect.missing.format(rows)
             return _Source(self._dialect.all_of_type("resource_by_date"), [none])
         lead, tie = searching.best_value(first)
         better = f"(b.{lead}, b.{tie}) {'>' if first.descending else '<'} (w.{lead}, w.{tie})"
         # Of several values of one resource only the best one counts.
-        best = f"{first.by} b WHERE {self._dialect.tie('b', 'w')} AND b.param = w.param AND {better}"
+        same = "b.param = w.param" + (" AND b.unit = w.unit" if first.by == "num" else "")
+        best = f"{first.by} b WHERE {self._dialect.tie('b', 'w')} AND {same} AND {better}"
         return _Source(
             f"{first.by} w {self._dialect.join} resource r ON {self._tie('w')}",
-            [f"w.param = {param}", self._dialect.missing.format(best)],
+            [searching.of_param(first, "w", param), self._dialect.missing.format(best)],
             "w.rid",
             Key(f"w.{lead}", first.descending),
         )
@@ -204,7 +220,9 @@ class Select:
         if condition is None:
             return _Source(self._dialect.all_of_type("resource_by_date"))
         rows = found_by(condition, self._dialect, self._query.type, self.statement)
-        met = () if isinstance(condition, Keys) and condition.needles else (condition,)
+        met = (
+            () if isinstance(condition, Either) or (isinstance(condition, Keys) and condition.needles) else (condition,)
+        )
         return _Source(
             f"(SELECT DISTINCT * FROM ({rows}) c) c {self._dialect.join} resource r ON {self._tie('c')}", met=met
         )
@@ -235,6 +253,20 @@ def found_by(condition: Condition, dialect: Dialect, type: str, statement: State
     if isinstance(condition, Moment):
         tests = searching.moments(condition.tests, "d.lo", "d.hi", statement)
         return f"SELECT {dialect.columns('d')} FROM dat d WHERE d.param = {statement.arg(condition.param)} AND {tests}"
+    if isinstance(condition, Amount):
+        # One index range for each test, not one scan for all.
+        rows = f"SELECT {dialect.columns('d')} FROM num d WHERE d.param = {statement.arg(condition.param)} AND "
+        return " UNION ALL ".join(rows + values.amount(one, "d", statement) for one in condition.tests)
+    if isinstance(condition, (Extent, Near)):
+        table, tests = _measured(condition, "d", statement)
+        return (
+            f"SELECT {dialect.columns('d')} FROM {table} d WHERE d.param = {statement.arg(condition.param)} AND {tests}"
+        )
+    if isinstance(condition, Either):
+        leading = (next(filter(_leads, way)) for way in condition.ways)
+        return " UNION ALL ".join(
+            f"SELECT * FROM ({found_by(one, dialect, type, statement)}) e{n}" for n, one in enumerate(leading)
+        )
     alive = f"SELECT {dialect.columns('r')} FROM resource r WHERE r.type = {statement.arg(type)} AND r.deleted = 0"
     return f"{alive} AND {test(condition, dialect, statement)}"
 
@@ -252,17 +284,49 @@ def test(condition: Condition, dialect: Dialect, statement: Statement) -> str:
     if isinstance(condition, Present):
         values = f"{condition.table} x WHERE {dialect.tie('x', 'r')} AND x.param = {statement.arg(condition.param)}"
         return (dialect.exists if condition.present else dialect.missing).format(values)
+    if isinstance(condition, Either):
+        ways = [" AND ".join(test(one, dialect, statement) for one in way) or "1 = 1" for way in condition.ways]
+        some = " OR ".join(f"({way})" for way in ways) or "1 = 0"
+        return f"NOT COALESCE(({some}), FALSE)" if condition.negated else f"({some})"
     # SQLite is kept off the value-led indexes: the row is known, its primary key leads to its few values.
     if isinstance(condition, Moment):
         table, tests = (
             "dat",
             searching.moments(condition.tests, f"{dialect.unused}x.lo", f"{dialect.unused}x.hi", statement),
         )
-    else:
+    elif isinstance(condition, Text):
         table, tests = "str", searching.texts(condition, statement, dialect.contains, table="x", unused=dialect.unused)
+    else:
+        table, tests = _measured(condition, "x", statement, unused=dialect.unused)
     return dialect.exists.format(
         f"{table} x WHERE {dialect.tie('x', 'r')} AND x.param = {statement.arg(condition.param)} AND {tests}"
     )
+
+
+def _measured(
+    condition: Amount | Extent | Near, table: str, statement: Statement, *, unused: str = ""
+) -> tuple[str, str]:
+    """The table that holds the values, and the test of its rows."""
+    if isinstance(condition, Amount):
+        return "num", values.amounts(condition, table, statement, unused=unused)
+    if isinstance(condition, Extent):
+        return "num", values.extents(condition, table, statement, unused=unused)
+    return "dat", values.places(condition, table, statement, unused=unused)
+
+
+def is_range(condition: Condition) -> bool:
+    """Can its rows be read along the index of a range table?"""
+    if isinstance(condition, Text):
+        return condition.mode != "contains"
+    if isinstance(condition, Either):
+        ways = condition.ways if not condition.negated else ()
+        return bool(ways) and all(any(map(_leads, way)) for way in ways)
+    return isinstance(condition, (Moment, Amount, Extent, Near))
+
+
+def _leads(condition: Condition) -> bool:
+    """Can it stand for the others of one way of an Either?"""
+    return is_range(condition) or (isinstance(condition, Keys) and condition.ordered and not condition.negated)
 
 
 def _marks(values: Sequence[object], statement: Statement) -> str:

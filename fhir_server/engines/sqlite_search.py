@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 from fhir_server import ids
-from fhir_server.conditions import Condition, Ids, Keys, Moment, Query, Text, Updated
-from fhir_server.engines import searching, select
+from fhir_server.conditions import Condition, Ids, Keys, Query, Updated
+from fhir_server.engines import body_order, searching, select
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
 from fhir_server.rows import Memberships, Page
@@ -76,7 +76,9 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
 
     Raises Unreadable for a foreign cursor.
     """
-    at = searching.cursor(query)
+    query, at = searching.flat(query), searching.cursor(query)
+    if body_order.is_needed(query):
+        return _by_body(connection, query, memberships, at, few=few)
     driver = _choose(connection, query, memberships, few=few)
     rows: list[tuple[Any, ...]] = []
     for turn, stage in enumerate(searching.stages(query, at, walks=driver.walks)):
@@ -93,6 +95,16 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
         count = Select(DIALECT, query, memberships, Driver(False, driver.condition))
         total = int(connection.execute(count.total(), count.statement.args).fetchone()[0])
     return searching.page(query, rows, total)
+
+
+def _by_body(
+    connection: sqlite3.Connection, query: Query, memberships: Memberships, at: searching.Cursor | None, *, few: int
+) -> Page:
+    every = body_order.collecting(query)
+    driver = _choose(connection, every, memberships, few=few)
+    collected = Select(DIALECT, every, memberships, Driver(False, driver.condition))
+    sql = collected.page(None, body_order.MOST + 1)
+    return body_order.page(query, connection.execute(sql, collected.statement.args).fetchall(), at)
 
 
 def _choose(connection: sqlite3.Connection, query: Query, memberships: Memberships, *, few: int) -> Driver:
@@ -126,9 +138,7 @@ def _over_keys(condition: Keys) -> Driver:
 def _can_drive(condition: Condition) -> bool:
     if isinstance(condition, Keys):
         return not (condition.negated or condition.is_told)
-    if isinstance(condition, Text):
-        return condition.mode != "contains"
-    return isinstance(condition, (Moment, Ids, Updated))
+    return select.is_range(condition) or isinstance(condition, (Ids, Updated))
 
 
 def _at_most(bound: int, connection: sqlite3.Connection, condition: Condition, type: str) -> int:

@@ -37,6 +37,10 @@ _STR = (
 _DAT = (
     "INSERT OR IGNORE INTO dat (rid, param, lo, hi) SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)"
 )
+_NUM = (
+    "INSERT OR IGNORE INTO num (rid, param, unit, lo, hi) "
+    "SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)"
+)
 _EVENT = (
     "INSERT INTO event (part, lane, seq, type, fid, version, method, updated, actor, cause) "
     "VALUES (?,?,?,?,?,?,?,?,?,?)"
@@ -161,6 +165,7 @@ def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> None:
     if put.old_index is None or _ranges(put.old_index) != _ranges(put.index):
         connection.execute("DELETE FROM str WHERE rid = ?", (row.rid,))
         connection.execute("DELETE FROM dat WHERE rid = ?", (row.rid,))
+        connection.execute("DELETE FROM num WHERE rid = ?", (row.rid,))
         _add_ranges(connection, row, put.index)
 
 
@@ -175,7 +180,7 @@ def _rekey(connection: sqlite3.Connection, row: Row, old: Row) -> None:
 
 
 def _keys(row: Row) -> set[int]:
-    """What the row is found by: its even equality keys (`index.told`), and its readers' keys of its type."""
+    """What the row is found by: its even equality keys (`keys.told`), and its readers' keys of its type."""
     if row.deleted:
         return set()
     return {*(one for one in row.eq if not one & 1), *(reader_key(row.type, one) for one in row.readers)}
@@ -190,10 +195,12 @@ def _add_ranges(connection: sqlite3.Connection, row: Row, index: Rows) -> None:
         connection.execute(_STR, (row.rid, json.dumps(index.strings)))
     if index.dates:
         connection.execute(_DAT, (row.rid, json.dumps(index.dates)))
+    if index.amounts:
+        connection.execute(_NUM, (row.rid, json.dumps(index.amounts)))
 
 
-def _ranges(index: Rows) -> tuple[set[tuple[int, str, str]], set[tuple[int, int, int]]]:
-    return set(index.strings), set(index.dates)
+def _ranges(index: Rows) -> tuple[frozenset[object], ...]:
+    return frozenset(index.strings), frozenset(index.dates), frozenset(index.amounts)
 
 
 def _list(keys: Iterable[int]) -> str:

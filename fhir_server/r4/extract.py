@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from fhir_server.r4 import search_leaves
+from fhir_server.r4 import composites, search_leaves
 from fhir_server.r4.search_leaves import Sink
 from fhir_server.r4.search_params import Kind, Param, SearchTables
 from fhir_server.r4.search_paths import Path
@@ -20,7 +20,9 @@ from fhir_server.r4.search_paths import Path
 Resource = dict[str, Any]
 Visit = Callable[[Any, Sink], None]
 
-ALL_KINDS: frozenset[Kind] = frozenset(("token", "reference", "string", "date", "uri", "number", "quantity"))
+ALL_KINDS: frozenset[Kind] = frozenset(
+    ("token", "reference", "string", "date", "uri", "number", "quantity", "composite", "special")
+)
 
 
 class Extractor:
@@ -37,7 +39,10 @@ class Extractor:
         self._visits: dict[tuple[str, str | None], Visit] = {}
 
     def values(self, resource: Resource, *, only: str | None = None) -> Sink:
-        """The values of all parameters, or of the parameter `only`. The resource is trusted to be valid."""
+        """The values of all parameters, or of the parameter `only`. The resource is trusted to be valid.
+
+        Those that are the sum of others are left out unless asked for.
+        """
         known = (resource["resourceType"], only)
         visit = self._visits.get(known)
         if visit is None:
@@ -50,10 +55,32 @@ class Extractor:
         params = self._tables.params(type) if only is None else [self._tables.param(type, only)]
         root = _Node()
         for param in params:
-            if param and param.kind in self._kinds:
+            if param and param.kind in self._kinds and not (param.union and only is None):
                 for path in param.paths:
-                    _plant(root, param, path)
+                    leaf = self._together(param, path) if param.kind == "composite" else _leaf(param, path)
+                    _plant(root, path, leaf)
         return _visitor(root)
+
+    def _together(self, param: Param, element: Path) -> Visit:
+        """Reads the parts of a composite from one element at a time."""
+        reads = []
+        for code in param.parts:
+            part = self._tables.by_type[param.type][code]
+            paths, within = composites.inside(part, element)
+            root = _Node()
+            for path in paths:
+                _plant(root, path, _leaf(part, path))
+            reads.append((_visitor(root), within))
+
+        def visit(value: Any, sink: Sink) -> None:
+            found = []
+            for read, within in reads:
+                own = Sink(sink.resource, sink.base)
+                read(value if within else sink.resource, own)
+                found.append(own)
+            sink.composites.append((param, tuple(found)))
+
+        return visit
 
 
 @dataclass(slots=True)
@@ -66,7 +93,11 @@ class _Node:
     tests: dict[tuple[str, ...], _Node] = field(default_factory=dict)
 
 
-def _plant(root: _Node, param: Param, path: Path) -> None:
+def _leaf(param: Param, path: Path) -> Visit:
+    return partial(search_leaves.leaf(param, path.type), param, path.system)
+
+
+def _plant(root: _Node, path: Path, leaf: Visit) -> None:
     node = root
     steps = list(path.steps)
     while steps:
@@ -78,7 +109,7 @@ def _plant(root: _Node, param: Param, path: Path) -> None:
             node = node.firsts.setdefault(step[1], _Node())
         else:
             node = node.fields.setdefault(step[1], _Node())
-    node.leaves.append(partial(search_leaves.LEAVES[param.kind, path.type], param, path.system))
+    node.leaves.append(leaf)
 
 
 def _visitor(node: _Node) -> Visit:

@@ -21,13 +21,30 @@ String = tuple[Param, str]
 Date = tuple[Param, int, int]  # dates.Span
 Uri = tuple[Param, str]
 Number = tuple[Param, Decimal, Decimal]  # lowest, highest
-Quantity = tuple[Param, Decimal, Decimal, str | None, str | None, str | None]  # …, system, code, unit
+# …, system, code, unit; which end is excluded: ">" the lowest, "<" the highest, "" none
+Quantity = tuple[Param, Decimal, Decimal, str | None, str | None, str | None, str]
+Typed = tuple[Param, str, str, str]  # an identifier: system and code of its type, value
+Point = tuple[Param, Decimal, Decimal]  # latitude, longitude
 
 
 class Sink:
     """The values found in one resource, by kind."""
 
-    __slots__ = ("base", "dates", "numbers", "quantities", "references", "resource", "strings", "tokens", "uris")
+    __slots__ = (
+        "base",
+        "composites",
+        "dates",
+        "numbers",
+        "points",
+        "quantities",
+        "references",
+        "resource",
+        "sounds",
+        "strings",
+        "tokens",
+        "typed",
+        "uris",
+    )
 
     def __init__(self, resource: dict[str, Any], base: str) -> None:
         self.resource = resource
@@ -39,6 +56,10 @@ class Sink:
         self.uris: list[Uri] = []
         self.numbers: list[Number] = []
         self.quantities: list[Quantity] = []
+        self.typed: list[Typed] = []
+        self.sounds: list[String] = []
+        self.points: list[Point] = []
+        self.composites: list[tuple[Param, tuple[Sink, ...]]] = []  # the values of each part, one element each
 
 
 Leaf = Callable[[Param, str | None, Any, Sink], None]
@@ -70,7 +91,12 @@ def _concept(param: Param, _: str | None, value: Any, sink: Sink) -> None:
 
 
 def _identifier(param: Param, _: str | None, value: Any, sink: Sink) -> None:
-    sink.tokens.append((param, value.get("system"), value.get("value"), None))
+    number = value.get("value")
+    sink.tokens.append((param, value.get("system"), number, None))
+    if number and (kind := value.get("type")):
+        for coding in kind.get("coding", ()):
+            if code := coding.get("code"):
+                sink.typed.append((param, coding.get("system", ""), code, number))
 
 
 def _contact(param: Param, _: str | None, value: Any, sink: Sink) -> None:
@@ -204,24 +230,25 @@ def _number_range(param: Param, _: str | None, value: Any, sink: Sink) -> None:
 
 
 def _quantity(param: Param, _: str | None, value: Any, sink: Sink) -> None:
-    """A stored `<5` is everything below 5."""
+    """A stored `<5` is everything below 5, without 5."""
     if (number := value.get("value")) is None:
         return
     exact, comparator = Decimal(number), value.get("comparator", "")
     low = _LEAST if comparator[:1] == "<" else exact
     high = _MOST if comparator[:1] == ">" else exact
-    sink.quantities.append((param, low, high, value.get("system"), value.get("code"), value.get("unit")))
+    excluded = comparator if len(comparator) == 1 else ""
+    sink.quantities.append((param, low, high, value.get("system"), value.get("code"), value.get("unit"), excluded))
 
 
 def _money(param: Param, _: str | None, value: Any, sink: Sink) -> None:
     if (number := value.get("value")) is not None:
         exact = Decimal(number)
-        sink.quantities.append((param, exact, exact, _CURRENCIES, value.get("currency"), None))
+        sink.quantities.append((param, exact, exact, _CURRENCIES, value.get("currency"), None, ""))
 
 
 def _quantity_range(param: Param, _: str | None, value: Any, sink: Sink) -> None:
     unit = value.get("low") or value.get("high") or {}
-    sink.quantities.append((param, *_bounds(value), unit.get("system"), unit.get("code"), unit.get("unit")))
+    sink.quantities.append((param, *_bounds(value), unit.get("system"), unit.get("code"), unit.get("unit"), ""))
 
 
 def _bounds(value: Any) -> tuple[Decimal, Decimal]:
@@ -229,6 +256,31 @@ def _bounds(value: Any) -> tuple[Decimal, Decimal]:
     return _LEAST if low is None else Decimal(low), _MOST if high is None else Decimal(high)
 
 
+# ---- how it sounds, where it is ------------------------------------------------------------------------------------
+
+
+def _sound(param: Param, _: str | None, value: Any, sink: Sink) -> None:
+    sink.sounds.append((param, value))
+
+
+def _name_sound(param: Param, _: str | None, value: Any, sink: Sink) -> None:
+    for part in (value.get("text"), value.get("family"), *value.get("given", ())):
+        if part:
+            sink.sounds.append((param, part))
+
+
+def _point(param: Param, _: str | None, value: Any, sink: Sink) -> None:
+    latitude, longitude = value.get("latitude"), value.get("longitude")
+    if latitude is not None and longitude is not None:
+        sink.points.append((param, Decimal(latitude), Decimal(longitude)))
+
+
+def leaf(param: Param, type: str) -> Leaf:
+    """What reads the values of a parameter from a FHIR type."""
+    return SOUNDS[type] if param.is_phonetic else LEAVES[param.kind, type]
+
+
+SOUNDS: dict[str, Leaf] = {"string": _sound, "HumanName": _name_sound}
 LEAVES: dict[tuple[str, str], Leaf] = {
     ("token", "Coding"): _coding,
     ("token", "CodeableConcept"): _concept,
@@ -256,4 +308,5 @@ LEAVES: dict[tuple[str, str], Leaf] = {
     **{("quantity", type): _quantity for type in ("SimpleQuantity", "MoneyQuantity")},
     ("quantity", "Money"): _money,
     ("quantity", "Range"): _quantity_range,
+    ("special", "Position"): _point,
 }

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from fhir_server.r4 import elements, search_paths, value_sets
+from fhir_server.r4 import composites, elements, search_paths, value_sets
 from fhir_server.r4.search_paths import Path
 
 Raw = dict[str, Any]
@@ -30,28 +30,35 @@ VALUE_TYPES: dict[Kind, frozenset[str]] = {
     "number": frozenset("decimal integer positiveInt unsignedInt Range".split()),
     "quantity": frozenset("Quantity Age Duration Count Distance Money SimpleQuantity MoneyQuantity Range".split()),
     "composite": frozenset(),
-    "special": frozenset(),
+    "special": frozenset(("Position",)),
 }
 PRIMITIVE_TOKENS = frozenset("boolean code id string uri Deceased".split())
 
 _REFUSALS: dict[str, str] = {
-    "composite": "la recherche par valeurs combinées (a$b) n'est pas encore disponible",
-    "number": "la recherche par nombre n'est pas encore disponible",
-    "quantity": "la recherche par quantité n'est pas encore disponible",
     "special": "cette recherche particulière n'est pas encore disponible",
 }
 _OWN_REFUSALS = {
-    "phonetic": "la recherche phonétique n'est pas encore disponible ; utilisez name",
     "_text": "la recherche en plein texte n'est pas encore disponible",
     "_content": "la recherche en plein texte n'est pas encore disponible",
     "_query": "les requêtes nommées ne sont pas encore disponibles",
     "_filter": "les expressions de filtre ne sont pas encore disponibles",
-    "near": "la recherche par distance n'est pas encore disponible",
 }
 _NO_VALUES = "les définitions R4 ne disent pas où lire ce paramètre"
 
 # Written by hand: the expression computes instead of pointing (true when there is a date or a true boolean).
-_BY_HAND = {("Patient", "deceased"): Path((), "Deceased")}
+_BY_HAND = {
+    ("Patient", "deceased"): Path((), "Deceased"),
+    # Published without an expression; its description names the element.
+    ("Patient", "birthOrderBoolean"): Path((("get", "multipleBirthBoolean"),), "boolean"),
+    ("Location", "near"): Path((("get", "position"),), "Position"),
+}
+
+# Parameters that find what one of several others finds: asked as those, so that nothing is kept twice.
+_UNIONS = {
+    ("Observation", "combo-value-quantity"): ("value-quantity", "component-value-quantity"),
+    ("Observation", "combo-code-value-quantity"): ("code-value-quantity", "component-code-value-quantity"),
+    ("Observation", "combo-code-value-concept"): ("code-value-concept", "component-code-value-concept"),
+}
 
 # Columns of the store, not index values.
 _COLUMNS = ("_id", "_lastUpdated")
@@ -77,7 +84,8 @@ class Param(msgspec.Struct, frozen=True, array_like=True, gc=False):
     yet (empty: it can). `number` is stable and below 2**31: the parameter's name in the range tables. `name` is the
     prefix of its equality keys. `ordered` puts its keys into the ordered table of PostgreSQL. `plain`: a token without
     system in the JSON (one key is enough), `system` is then the code system it implies. `contact`: phone numbers and
-    mail addresses.
+    mail addresses. `union`: the parameters of which it is the sum; `parts`: those that a composite combines, in order,
+    within each element at `paths` (without paths: within the resource).
     """
 
     type: str
@@ -94,6 +102,8 @@ class Param(msgspec.Struct, frozen=True, array_like=True, gc=False):
     plain: bool
     system: str | None
     contact: bool
+    union: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     @property
     def few_targets(self) -> bool:
@@ -107,8 +117,21 @@ class Param(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def modifiers(self) -> tuple[str, ...]:
         """What may follow the name, for documentation. `:Type` of references is not listed."""
+        if self.is_phonetic:
+            return ("missing",)
         own = {"token": ("not",), "string": ("exact", "contains"), "reference": ("identifier",)}
-        return ("missing", *own.get(self.kind, ()))
+        more = ("of-type",) if self.has_identifiers else ()
+        return ("missing", *own.get(self.kind, ("above", "below") if self.kind == "uri" else ()), *more)
+
+    @property
+    def has_identifiers(self) -> bool:
+        """A token that is an Identifier: `:of-type` is possible."""
+        return self.kind == "token" and any(path.type == "Identifier" for path in self.paths)
+
+    @property
+    def is_phonetic(self) -> bool:
+        """Names that are compared by how they sound."""
+        return self.code == "phonetic"
 
 
 class SearchTables(msgspec.Struct, frozen=True, array_like=True):
@@ -170,12 +193,25 @@ def compile(
     by_type = {}
     for type in sorted(name for name, structure in structures.items() if structure.kind == "resource"):
         mine = (one for one in real if not {type, *_EVERY_TYPE}.isdisjoint(one.get("base", ())))
-        by_type[type] = {one["code"]: _param(one, type, world) for one in sorted(mine, key=itemgetter("code"))}
+        by_type[type] = _params(sorted(mine, key=itemgetter("code")), type, world)
     _check_numbers(param for params in by_type.values() for param in params.values())
     return SearchTables(by_type, _compartments(compartments))
 
 
 _EVERY_TYPE = ("Resource", "DomainResource")
+
+
+def _params(definitions: list[Raw], type: str, world: search_paths.World) -> dict[str, Param]:
+    """The parameters of a type; composites last, because they are made of others."""
+    simple = [one for one in definitions if one["type"] != "composite"]
+    found = {one["code"]: _param(one, type, world) for one in simple}
+    by_url = {param.url: param for param in found.values()}
+    found |= {
+        one["code"]: composites.param(_param(one, type, world), one, by_url, world)
+        for one in definitions
+        if one["type"] == "composite"
+    }
+    return {one["code"]: found[one["code"]] for one in definitions}
 
 
 def _param(definition: Raw, type: str, world: search_paths.World) -> Param:
@@ -190,7 +226,7 @@ def _param(definition: Raw, type: str, world: search_paths.World) -> Param:
         url=definition["url"],
         expression=definition.get("expression", ""),
         targets=_targets(definition, paths),
-        refusal=_OWN_REFUSALS.get(code) or _REFUSALS.get(kind, "" if paths or code in _COLUMNS else _NO_VALUES),
+        refusal=_refusal(kind, code, paths),
         paths=paths,
         number=_number(name),
         name=name,
@@ -198,7 +234,16 @@ def _param(definition: Raw, type: str, world: search_paths.World) -> Param:
         plain=plain,
         system=next(iter(systems), None) if plain else None,
         contact=bool(paths) and all(path.type == "ContactPoint" for path in paths),
+        union=_UNIONS.get((type, code), ()),
     )
+
+
+def _refusal(kind: Kind, code: str, paths: tuple[Path, ...]) -> str:
+    if code in _OWN_REFUSALS:
+        return _OWN_REFUSALS[code]
+    if paths or code in _COLUMNS or kind == "composite":
+        return ""
+    return _REFUSALS.get(kind, _NO_VALUES)
 
 
 def _paths(definition: Raw, type: str, world: search_paths.World) -> tuple[Path, ...]:

@@ -11,14 +11,28 @@ import random
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
 from common import errors
-from fhir_server import access, index, store
+from fhir_server import access, amounts, index, places, store
 from fhir_server.changes import Create, Delete, Update
-from fhir_server.conditions import Condition, Keys, Moment, Present, Query, Rows, Sort, Text, Updated
+from fhir_server.conditions import (
+    Amount,
+    Condition,
+    Either,
+    Extent,
+    Keys,
+    Moment,
+    Present,
+    Query,
+    Rows,
+    Sort,
+    Text,
+    Updated,
+)
 from fhir_server.rows import Memberships, Page
 from tests.fhir_server import oracle, worlds
 from tests.fhir_server.worlds import SYSTEM
@@ -31,8 +45,29 @@ FIRST = 0x5A5B5C5D5E5F6001  # no byte like another: keys stand side by side in a
 ORDERED_KEYS, KEYS = range(FIRST, FIRST + 4), range(FIRST, FIRST + 8)
 STRINGS, DATES = (1, 2), (11, 12)
 WORDS = ("a", "ab", "abc", "b", "ba", "é", "z\U0010fffe")
+ADDRESSES = ("a", "a/b", "a/b/c", "a|1", "a|1.2", "a|12", "ab/c")
 GROUPS = [f"PractitionerRole/{name}" for name in "abcde"]
+AMOUNTS, UNITS = (21, 22), (0, 5, -6)
+NUMBERS = tuple(amounts.ordered(Decimal(n) / 2) for n in range(-4, 9))
+PLACES = 31  # latitude and longitude in billionths of a degree: towns, a pole, both sides of the line of the date
+POINTS = tuple(
+    (round(lat * 10**9), round(lon * 10**9))
+    for lat, lon in (
+        (48.85, 2.35),
+        (48.86, 2.34),
+        (43.3, 5.4),
+        (-17.5, 179.9),
+        (-17.6, -179.8),
+        (89.9, 10),
+        (89.8, -120),
+    )
+)
 NEEDLES = (b'"needle-x"', b'"needle-y"')
+
+
+def needle(body: bytes) -> str | None:
+    """A value that only the body has."""
+    return next((one.decode() for one in NEEDLES if one in body), None)
 
 
 class Loop:
@@ -64,6 +99,7 @@ class Told:
             tuple((param, lo, hi) for param, lo, hi in told["dates"]),
             told["sort_date"],
             told["patient"],
+            tuple((param, unit, lo, hi) for param, unit, lo, hi in told["amounts"]),
         )
 
     def patient(self, resource: dict[str, Any]) -> str | None:
@@ -89,7 +125,8 @@ class World:
 
 def a_resource(chance: random.Random, type: str) -> dict[str, Any]:
     """Index rows with few different values."""
-    strings = {(param, word): None for param in STRINGS for word in chance.sample(WORDS, chance.choice((0, 0, 1, 2)))}
+    words = chance.choice((WORDS, WORDS, ADDRESSES))
+    strings = {(param, word): None for param in STRINGS for word in chance.sample(words, chance.choice((0, 0, 1, 2)))}
     dates = set()
     for param in DATES:
         for _ in range(chance.choice((0, 1, 1, 2))):
@@ -97,12 +134,24 @@ def a_resource(chance: random.Random, type: str) -> dict[str, Any]:
             dates.add((param, lo, lo + chance.randrange(4)))
     rows = {
         "eq": sorted(key + OTHER * TYPES.index(type) for key in chance.sample(KEYS, chance.randrange(6))),
-        "strings": [(param, index.fold(word), word.upper()) for param, word in strings],
+        "strings": [(param, word if words is ADDRESSES else index.fold(word), word.upper()) for param, word in strings],
         "dates": sorted(dates),
         "sort_date": chance.choice((None, 0, 1, 2, 3)),
         "patient": chance.choice((None, "p1", "p2")),
+        "amounts": sorted(some_amounts(chance)),
     }
+    rows["dates"] += [(PLACES, *chance.choice(POINTS)) for _ in range(chance.randrange(2))]
     return {"resourceType": type, "needle": chance.choice(("needle-x", "needle-y", "none")), "rows": rows}
+
+
+def some_amounts(chance: random.Random) -> set[tuple[int, int, str, str]]:
+    """Points and ranges, some of them open, in a few units; one value of each unit and parameter at most."""
+    found = {}
+    for param in AMOUNTS:
+        for unit in chance.sample(UNITS, chance.choice((0, 1, 2))):
+            lo, hi = sorted(chance.choices(NUMBERS, k=2))
+            found[param, unit] = chance.choice(((lo, lo), (lo, lo), (lo, hi), (amounts.LEAST, hi), (lo, amounts.MOST)))
+    return {(*key, *span) for key, span in found.items()}
 
 
 async def fill(record: store.Store, hands: worlds.Hands, chance: random.Random) -> dict[str, frozenset[str]]:
@@ -148,42 +197,75 @@ def key_conditions(draw: st.DrawFn) -> Keys:
     return Keys(keys, negated, all(key in ORDERED_KEYS for key in keys), tuple(needles))
 
 
+def as_asked(mode: str, word: str) -> str:
+    if mode == "below":
+        return word.rstrip("/")
+    return word.upper() if mode == "exact" else index.fold(word)
+
+
 def text_condition(param: int, mode: Any, words: list[str]) -> Text:
-    return Text(param, mode, tuple(word.upper() if mode == "exact" else index.fold(word) for word in words))
+    return Text(param, mode, tuple(as_asked(mode, word) for word in words))
 
 
 def updated_tests(some: tuple[Any, ...]) -> Updated:
     return Updated(tuple((prefix, START + lo * 1000, START + hi * 1000) for prefix, lo, hi in some))
 
 
-conditions: st.SearchStrategy[Condition] = st.one_of(
+measures = st.tuples(st.sampled_from(UNITS), prefixes, st.sampled_from(NUMBERS), st.sampled_from(NUMBERS)).map(
+    lambda one: (*one[:2], *sorted(one[2:]))
+)
+boxed = st.builds(
+    lambda place, metres: places.near(PLACES, [*(str(one / 1e9) for one in place), str(metres), "m"]),
+    st.sampled_from(POINTS),
+    st.sampled_from((0, 1000, 200_000, 9_000_000, 30_000_000)),
+)
+simple: st.SearchStrategy[Condition] = st.one_of(
     key_conditions(),
     key_conditions(),
     st.builds(
         text_condition,
         st.sampled_from(STRINGS),
-        st.sampled_from(("starts", "contains", "exact")),
-        st.lists(st.sampled_from((*WORDS, "", "no\0")), min_size=1, max_size=2),
+        st.sampled_from(("starts", "contains", "exact", "below")),
+        st.lists(st.sampled_from((*WORDS, *ADDRESSES, "", "no\0")), min_size=1, max_size=2),
     ),
     st.builds(Moment, st.sampled_from(DATES), tests),
     st.builds(Present, st.sampled_from(STRINGS), st.just("str"), st.booleans()),
     st.builds(Present, st.sampled_from(DATES), st.just("dat"), st.booleans()),
     tests.map(updated_tests),
+    st.builds(Amount, st.sampled_from(AMOUNTS), st.lists(measures, min_size=1, max_size=3).map(tuple)),
+    st.builds(Present, st.sampled_from(AMOUNTS), st.just("num"), st.booleans()),
+    st.builds(
+        Extent, st.sampled_from(AMOUNTS), st.lists(st.sampled_from(UNITS), max_size=2).map(tuple), measures, measures
+    ),
+    boxed,
+)
+conditions: st.SearchStrategy[Condition] = st.one_of(
+    simple,
+    simple,
+    st.builds(Either, st.lists(st.lists(simple, max_size=2).map(tuple), max_size=2).map(tuple), st.booleans()),
 )
 sorts = st.one_of(
     st.builds(Sort, st.sampled_from(("updated", "id", "sort_date")), st.booleans()),
     st.builds(Sort, st.just("str"), st.booleans(), st.sampled_from(STRINGS)),
     st.builds(Sort, st.just("dat"), st.booleans(), st.sampled_from(DATES)),
+    st.builds(Sort, st.just("num"), st.booleans(), st.sampled_from(AMOUNTS)),
+    st.builds(Sort, st.just("body"), st.booleans(), st.just(0), st.just(needle)),
 )
+
+
+def in_type(condition: Condition, higher: int) -> Condition:
+    """The condition with the keys of one type."""
+    if isinstance(condition, Keys):
+        return replace(condition, any_of=tuple(key + higher for key in condition.any_of))
+    if isinstance(condition, Either):
+        ways = tuple(tuple(in_type(one, higher) for one in way) for way in condition.ways)
+        return replace(condition, ways=ways)
+    return condition
 
 
 def a_query(type: str, where: list[Condition], sort: list[Sort], count: int) -> Query:
     higher = OTHER * TYPES.index(type)
-    own = [
-        replace(one, any_of=tuple(key + higher for key in one.any_of)) if isinstance(one, Keys) else one
-        for one in where
-    ]
-    return Query(type, tuple(own), tuple(sort), count)
+    return Query(type, tuple(in_type(one, higher) for one in where), tuple(sort), count)
 
 
 queries = st.builds(

@@ -5,6 +5,7 @@ Looks at index rows only, one resource after the other; knows no SQL, no rights,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,9 +56,25 @@ def _meets(one: Indexed, condition: conditions.Condition) -> bool:
             return any(_text(mode, value, folded, raw) for _, folded, raw in stored for value in values)
         case conditions.Moment(param, tests):
             return any(_within(tests, lo, hi) for number, lo, hi in one.rows.dates if number == param)
+        case conditions.Amount(param, tests):
+            return any(_measures(param, test, row) for test in tests for row in one.rows.amounts)
+        case conditions.Extent(param, units, start, end):
+            rows_of = [row for row in one.rows.amounts if row[0] == param and row[1] in units]
+            return any(_bounds(start, lo, lo) and _bounds(end, hi, hi) for _, _, lo, hi in rows_of)
+        case conditions.Near(param):
+            places = [(lo / 1e9, hi / 1e9) for number, lo, hi in one.rows.dates if number == param]
+            return any(
+                _distance(place, (condition.latitude, condition.longitude)) <= condition.metres for place in places
+            )
+        case conditions.Either(ways, negated):
+            return any(all(_meets(one, part) for part in way) for way in ways) != negated
         case conditions.Present(param, table, present):
-            rows: Iterable[tuple[Any, ...]] = one.rows.strings if table == "str" else one.rows.dates
-            return any(row[0] == param for row in rows) == present
+            rows: dict[str, Iterable[tuple[Any, ...]]] = {
+                "str": one.rows.strings,
+                "dat": one.rows.dates,
+                "num": one.rows.amounts,
+            }
+            return any(row[0] == param for row in rows[table]) == present
         case conditions.Ids(ids):
             return one.id in ids
         case conditions.Updated(tests):
@@ -68,9 +85,33 @@ def _within(tests: Iterable[tuple[conditions.Prefix, int, int]], lo: int, hi: in
     return any(dates.matches(prefix, (q_lo, q_hi), (lo, hi)) for prefix, q_lo, q_hi in tests)
 
 
+def _measures(param: int, test: conditions.Measure, row: tuple[int, int, str, str]) -> bool:
+    number, unit, lo, hi = row
+    return number == param and unit == test[0] and _bounds(test, lo, hi)
+
+
+def _bounds(test: conditions.Measure, lo: Any, hi: Any) -> bool:
+    _, prefix, low, high = test
+    return dates.matches(prefix, (low, high), (lo, hi))  # type: ignore[arg-type]
+
+
+def _distance(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Metres on the great circle, by the angle between two vectors."""
+    a, b = _vector(one), _vector(other)
+    cross = (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
+    return 6_371_008.8 * math.atan2(math.hypot(*cross), sum(x * y for x, y in zip(a, b, strict=True)))
+
+
+def _vector(place: tuple[float, float]) -> tuple[float, float, float]:
+    latitude, longitude = map(math.radians, place)
+    return math.cos(latitude) * math.cos(longitude), math.cos(latitude) * math.sin(longitude), math.sin(latitude)
+
+
 def _text(mode: str, value: str, folded: str, raw: str) -> bool:
     if mode == "exact":
         return raw == value
+    if mode == "below":
+        return folded == value or folded.startswith((value + ".",) if "|" in value else (value + "/", value + "|"))
     return value in folded if mode == "contains" else folded.startswith(value)
 
 
@@ -85,6 +126,12 @@ def _value(one: Indexed, key: conditions.Sort) -> Any:
         case "dat":
             spans = [row for row in one.rows.dates if row[0] == key.param]
             return _edge([hi for _, _, hi in spans] if key.descending else [lo for _, lo, _ in spans], key)
+        case "body":
+            assert key.read
+            return key.read(one.body)
+        case "num":
+            rows = [row for row in one.rows.amounts if row[:2] == (key.param, 0)]
+            return _edge([hi for *_, hi in rows] if key.descending else [lo for *_, lo, _ in rows], key)
         case "str":
             return _edge([folded for number, folded, _ in one.rows.strings if number == key.param], key)
 

@@ -10,6 +10,7 @@ import msgspec
 from common import clock
 from fhir_server import index, query
 from fhir_server.r4 import load
+from fhir_server.r4.search_params import Param
 from tests.fhir_server import oracle
 
 DEFINITIONS = load.definitions()
@@ -37,6 +38,17 @@ def found(url: str, *resources: dict[str, Any]) -> list[str]:
     """The ids that match, in order."""
     stored = [indexed(resource, number) for number, resource in enumerate(resources)]
     return [one.id for one in oracle.matching(parse(url).query, stored)]
+
+
+OF_MODIFIERS = {"missing": "true", "of-type": "s|c|v"}
+_OF_KINDS = {"date": "2026", "number": "1", "quantity": "1||mg", "special": "48.85|2.35|5|km"}
+
+
+def sensible(param: Param) -> str:
+    """A value that a client could ask for."""
+    if param.parts:
+        return "$".join(sensible(TABLES.by_type[param.type][code]) for code in param.parts)
+    return _OF_KINDS.get(param.kind, "x")
 
 
 def finds(asked: str, /, **elements: Any) -> bool:

@@ -40,7 +40,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop everything."""
-    names = ["resource", "version", "hot", "str", "dat", "event", "outbox", "unique_key", "journal"]
+    names = ["resource", "version", "hot", "str", "dat", "num", "event", "outbox", "unique_key", "journal"]
     spread = op.get_bind().dialect.name == "postgresql"
     for name in [*names, "locator"] if spread else names:
         op.drop_table(name)
@@ -146,6 +146,23 @@ def _search(spread: bool) -> None:
     )
     _index("dat_by_start", "dat", "param", "lo", "rid", "hi", *part)
     _index("dat_by_end", "dat", "param", "hi", "rid", "lo", *part)
+    _numbers(spread, part)
+
+
+def _numbers(spread: bool, part: list[str]) -> None:
+    _table(
+        "num",
+        *_part(spread),
+        _column("rid", _BIG),
+        _column("param", sa.Integer()),
+        _column("unit", _BIG),
+        _column("lo", _WORDS),
+        _column("hi", _WORDS),
+        _key(spread, "rid", "param", "unit", "lo", "hi"),
+        rowid=False,
+    )
+    _index("num_by_low", "num", "param", "unit", "lo", "rid", "hi", *part)
+    _index("num_by_high", "num", "param", "unit", "hi", "rid", "lo", *part)
 
 
 def _queues(spread: bool) -> None:
