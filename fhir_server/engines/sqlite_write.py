@@ -175,8 +175,11 @@ def _rekey(connection: sqlite3.Connection, row: Row, old: Row) -> None:
 
 
 def _keys(row: Row) -> set[int]:
-    """What the row is found by: its equality keys, and its readers' keys of its type."""
-    return set() if row.deleted else {*row.eq, *(reader_key(row.type, one) for one in row.readers)}
+    """What the row is found by: its equality keys, and its readers' keys of its type.
+
+    A tombstone keeps the latter: histories show it to whoever saw the resource (searches look for `deleted` besides).
+    """
+    return {*row.eq, *(reader_key(row.type, one) for one in row.readers)}
 
 
 def _add_keys(connection: sqlite3.Connection, row: Row, keys: Iterable[int]) -> None:
