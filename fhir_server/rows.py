@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from common import errors
-from fhir_server import timeline
+from fhir_server import around, timeline
 from fhir_server.changes import Claim, Finish, Stored
 from fhir_server.conditions import Query, Rows
 
@@ -243,6 +243,9 @@ class Engine(Protocol):
 
     async def past(self, asked: timeline.Asked, memberships: Memberships) -> timeline.Found:
         """One page of versions; `complete` is left to the store."""
+
+    async def compartment(self, asked: around.Asked, memberships: Memberships) -> around.Found:
+        """One page of a compartment."""
 
     async def settled(self, now: int) -> int:
         """Up to which moment everything that other processes write is committed, when it is `now`."""

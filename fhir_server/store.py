@@ -21,7 +21,7 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from common import clock, errors
-from fhir_server import access, ids, index, timeline
+from fhir_server import access, around, ids, index, timeline
 from fhir_server.access import Caller
 from fhir_server.changes import Change, Create, Delete, Resource, Share, Stored, Update
 from fhir_server.commit import GivenIds, Indexer, Preparer, Valid
@@ -190,6 +190,11 @@ class Store:
         complete = min(mine, await self._engine.settled(now))
         found = await self._engine.past(asked, caller.memberships)
         return replace(found, complete=complete - complete % 1000)
+
+    async def compartment(self, asked: around.Asked, *, caller: Caller) -> around.Found:
+        """One page of a compartment: of its types, those that the caller may read."""
+        types = tuple(type for type in asked.types if access.can(caller, "r", type))
+        return await self._engine.compartment(replace(asked, types=types), caller.memberships)
 
     async def search(self, query: Query, *, caller: Caller) -> Page:
         """One page. Without a sort: newest first. Raises Unreadable for a cursor that is not ours, Unavailable."""

@@ -15,10 +15,11 @@ from typing import Any
 import asyncpg
 
 from common import errors
-from fhir_server import ids, timeline
+from fhir_server import around, ids, timeline
 from fhir_server.changes import Stored
 from fhir_server.conditions import Ids, Query
 from fhir_server.engines import (
+    compartment,
     postgres_claims,
     postgres_outbox,
     postgres_past,
@@ -161,6 +162,13 @@ class Postgres:
         with translated():
             async with self._searchers.one() as connection:
                 return await postgres_past.find(connection, asked, memberships)
+
+    async def compartment(self, asked: around.Asked, memberships: Memberships) -> around.Found:
+        """One page of a compartment."""
+        sql, args = compartment.select(postgres_search.DIALECT, asked, memberships)
+        with translated():
+            async with self._searchers.one() as connection:
+                return compartment.page(asked, await connection.fetch(sql, *args))
 
     async def settled(self, now: int) -> int:
         """Others write too, on connections that the server knows by their name."""

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from common import errors
-from fhir_server import ids, timeline
+from fhir_server import around, ids, timeline
 from fhir_server.changes import Stored
 from fhir_server.conditions import Query
-from fhir_server.engines import sqlite_past, sqlite_search, sqlite_write, sqlite_writer
+from fhir_server.engines import compartment, sqlite_past, sqlite_search, sqlite_write, sqlite_writer
 from fhir_server.engines.searching import Statement
 from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
 
@@ -123,6 +123,13 @@ class Sqlite:
     async def past(self, asked: timeline.Asked, memberships: Memberships) -> timeline.Found:
         """Inline while it is short."""
         return await self._measured(lambda connection: sqlite_past.find(connection, asked, memberships))
+
+    async def compartment(self, asked: around.Asked, memberships: Memberships) -> around.Found:
+        """Inline while it is short."""
+        sql, args = compartment.select(sqlite_search.DIALECT, asked, memberships)
+        return await self._measured(
+            lambda connection: compartment.page(asked, connection.execute(sql, args).fetchall())
+        )
 
     async def settled(self, now: int) -> int:
         """One process alone writes, and the store knows what it has under way."""
