@@ -15,7 +15,19 @@ from functools import lru_cache
 from typing import Any
 
 from common import clock, errors, events
-from fhir_server import access, capability, exchange, index, links, media, openapi, operations, outcome, routes
+from fhir_server import (
+    access,
+    capability,
+    exchange,
+    index,
+    links,
+    media,
+    openapi,
+    operations,
+    outcome,
+    routes,
+    subset,
+)
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Header, Request, Server
 from fhir_server.r4 import xml
@@ -102,6 +114,7 @@ def _server(
         indexer=indexer,
         operations=registry,
         walker=links.Walker(definitions.elements),
+        subsets=subset.Subsets(definitions.elements),
         capability=statement,
         now=now,
         types=frozenset(definitions.types),

@@ -29,9 +29,18 @@ def link(place: str, params: Params) -> str:
     return f"{place}?{'&'.join(pairs)}" if pairs else place
 
 
-def bundle(kind: str, links: Sequence[Link], entries: Iterable[bytes], *, total: int | None = None) -> bytes:
-    """A Bundle of `kind` around entries that are JSON objects already."""
+def bundle(
+    kind: str,
+    links: Sequence[Link],
+    entries: Iterable[bytes],
+    *,
+    total: int | None = None,
+    updated: int | None = None,
+) -> bytes:
+    """A Bundle of `kind` around entries that are JSON objects already; `updated` (microseconds) is its lastUpdated."""
     parts = [b'{"resourceType":"Bundle","type":"%s"' % kind.encode()]
+    if updated is not None:
+        parts.append(b',"meta":{"lastUpdated":"%s"}' % clock.instant(clock.from_micros(updated)).encode())
     if total is not None:
         parts.append(b',"total":%d' % total)
     if links:

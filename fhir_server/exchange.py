@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from common import clock, errors
 
 if TYPE_CHECKING:
-    from fhir_server import access, capability, index, links, operations
+    from fhir_server import access, capability, index, links, operations, subset
     from fhir_server.changes import Resource, Stored
     from fhir_server.r4 import load
     from fhir_server.store import Store
@@ -49,6 +49,7 @@ class Server:
     indexer: index.Indexer
     operations: operations.Registry
     walker: links.Walker
+    subsets: subset.Subsets
     capability: capability.Statement
     now: clock.Clock
     types: frozenset[str]

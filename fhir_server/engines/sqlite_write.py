@@ -180,9 +180,10 @@ def _rekey(connection: sqlite3.Connection, row: Row, old: Row) -> None:
 
 
 def _keys(row: Row) -> set[int]:
-    """What the row is found by: its even equality keys (`keys.told`), and its readers' keys of its type."""
-    if row.deleted:
-        return set()
+    """What the row is found by: its even equality keys (`keys.told`), and its readers' keys of its type.
+
+    A tombstone keeps the latter: histories show it to whoever saw the resource (searches look for `deleted` besides).
+    """
     return {*(one for one in row.eq if not one & 1), *(reader_key(row.type, one) for one in row.readers)}
 
 

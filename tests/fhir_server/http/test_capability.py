@@ -36,8 +36,8 @@ async def test_all_146_types_and_their_interactions_are_listed(statement: dict[s
     [rest] = statement["rest"]
     assert len(rest["resource"]) == 146
     codes = {one["code"] for one in of_type(statement, "Patient")["interaction"]}
-    assert codes >= {"read", "vread", "update", "patch", "delete", "history-instance", "create", "search-type"}
-    assert {one["code"] for one in rest["interaction"]} == {"transaction", "batch"}
+    assert codes >= {"read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create"}
+    assert {one["code"] for one in rest["interaction"]} >= {"transaction", "batch", "history-system"}
 
 
 async def test_the_forms_of_patch_and_the_conditional_writes_are_declared(statement: dict[str, Any]) -> None:
@@ -63,10 +63,12 @@ async def test_every_listed_search_parameter_of_some_types_answers_200(fhir: Cli
 
 
 async def test_operations_are_listed_where_they_are(statement: dict[str, Any]) -> None:
-    found = of_type(statement, "Patient")["operation"]
-    assert {"name": "double", "definition": "http://x.test/OperationDefinition/double"} in found
-    assert "double" not in {one["name"] for one in of_type(statement, "Observation").get("operation", ())}
-    assert "double" in {one["name"] for one in statement["rest"][0]["operation"]}
+    listed = {one["name"]: one["definition"] for one in of_type(statement, "Patient")["operation"]}
+    assert listed["double"] == "http://x.test/OperationDefinition/double"
+    assert listed["everything"] == "http://hl7.org/fhir/OperationDefinition/Patient-everything"
+    assert listed["meta-add"] == "http://hl7.org/fhir/OperationDefinition/Resource-meta-add"
+    assert not {"double", "everything"} & {one["name"] for one in of_type(statement, "Observation")["operation"]}
+    assert {"double", "meta"} <= {one["name"] for one in statement["rest"][0]["operation"]}
 
 
 async def test_operations_run_at_their_level_by_get_and_by_post(fhir: Client) -> None:
