@@ -214,3 +214,11 @@ async def test_conditional_deletes_at_once_delete_once(fhir: Client) -> None:
     assert {one.status_code for one in answers} == {204}
     history = (await fhir.get(f"/Patient/{id}/_history")).json()
     assert len(history["entry"]) == 2
+
+
+async def test_a_version_that_the_client_has_is_not_sent_again(fhir: Client) -> None:
+    created = await fhir.put("/Patient/p1", json=body(id="p1"))
+    url = "/Patient/p1/_history/1"
+    for headers in ({"If-None-Match": 'W/"1"'}, {"If-Modified-Since": created.headers["last-modified"]}):
+        assert (await fhir.get(url, headers=headers)).status_code == 304
+    assert (await fhir.get(url, headers={"If-None-Match": 'W/"2"'})).status_code == 200
