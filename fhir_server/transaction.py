@@ -260,6 +260,7 @@ async def _changes(server: Server, request: Request, todo: plan.Plan, attempt: A
 
 def _deletion(request: Request, one: Entry, attempt: Attempt) -> Delete:
     try:
+        conditional.only_new(request)
         version = conditional.expected(request)
     except errors.HubError as problem:
         raise plan.at_entry(problem, one.index) from None
