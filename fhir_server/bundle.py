@@ -68,7 +68,7 @@ class Entry:
             outer.caller,
             outer.base,
             outer.id,
-            resource=self.resource,
+            resource=self.resource if self.method in ("POST", "PUT", "PATCH") else None,
             prefer=returns,
         )
 

@@ -135,14 +135,14 @@ def replacement(
 
     Only who sees everything chooses an id for what is new; for others the answer is the same whether it is used or not.
     """
-    id = body.get("id")
+    id, is_only_new = body.get("id"), only_new(request)
     if found is not None:
         if id not in (None, found.id):
             raise errors.Unreadable(
                 "id : différent de celui de la ressource qui répond à la condition", at=f"{type}.id"
             )
-        if request.header(b"if-none-match").strip() == "*":
-            raise errors.Stale("Une ressource répond déjà à la condition (If-None-Match: *)", at="http.If-None-Match")
+        if is_only_new:
+            raise errors.Stale("Une ressource répond déjà à la condition (If-None-Match: *)", at=_NONE_MATCH)
         version = expected(request)
         if version is not None and version != found.version:
             text = f"{found.ref} est à la version {found.version} ; relisez-la avant de modifier"
@@ -163,7 +163,10 @@ def replacement(
 
 
 async def delete(server: Server, request: Request, wanted: Criteria) -> Stored | None:
-    """Delete the one resource that meets the criteria, as it was when it met them; None when there is none."""
+    """Delete the one resource that meets the criteria, as it was when it met them; None when there is none.
+
+    Raises Stale for several, or when `If-Match` does not hold.
+    """
     for _ in range(MOST_STEPS):
         if (found := await only(server, request.caller, wanted, at=AT_URL)) is None:
             return None
@@ -193,12 +196,23 @@ def fresh_id(server: Server, type: str, body: Resource) -> str:
         return server.store.new_id(type)
 
 
+def only_new(request: Request) -> bool:
+    """Does `If-None-Match: *` ask that an update only creates? Raises Unreadable for any other use of it."""
+    if b"if-none-match" not in request.headers:
+        return False
+    if request.method != "PUT" or request.header(b"if-none-match").strip() != "*":
+        text = "If-None-Match : en écriture, seul « * » est disponible, pour PUT"
+        raise exchange.unavailable(text, at=_NONE_MATCH)
+    return True
+
+
 def behind(key: str, owner: str) -> str:
     """What to claim when the owner of `key` is not to be found by its criteria any more: the place after it."""
     return f"{key}|{owner}"
 
 
 _HEADER = "http.If-None-Exist"
+_NONE_MATCH = "http.If-None-Match"
 _NOT_CRITERIA = frozenset(
     "_count _sort _summary _elements _total _after _format _pretty _contained _containedType _score".split()
 )

@@ -114,6 +114,7 @@ async def change(server: Server, request: Request, wanted: Patch, *, id: str) ->
 
     Raises NotFound, Gone, Stale when `If-Match` does not hold, Invalid.
     """
+    conditional.only_new(request)
     stored = await server.store.read(request.segments[0], id, caller=request.caller)
     expected = conditional.expected(request)
     if expected is not None and expected != stored.version:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from common import errors
-from fhir_server import bundle, conditional, entries, patch, plan, store, write
+from fhir_server import bundle, conditional, entries, operations, patch, plan, store, write
 from fhir_server.bundle import Entry
 from fhir_server.changes import Change, Claim, Create, Delete, Stored, Update
 from fhir_server.exchange import Answer, Request, Server
@@ -48,11 +48,12 @@ async def run(server: Server, request: Request, raw: list[Any], interact: bundle
     """The transaction-response. Raises a HubError that names the entry; then nothing was written.
 
     Reads run before the writes too, so that one that fails stops the transaction; should it fail only afterwards,
-    its own entry says so.
+    its own entry says so. Operations run once, for they may be dear or start something.
     """
     todo = plan.make(server, request, raw)
     writes = len(todo.of("GET", "HEAD")) < len(todo.entries)
-    await _try_reads(server, request, todo, interact)
+    if writes:
+        await _try_reads(server, request, todo, interact)
     attempt, rows = await _commit(server, request, todo) if writes else (Attempt(), {})
     answers = [await _answer(server, request, one, (attempt, rows), interact=interact) for one in todo.entries]
     return Answer(200, entries.bundle("transaction-response", [], answers))
@@ -97,7 +98,10 @@ async def _try_reads(server: Server, request: Request, todo: plan.Plan, interact
     for entry in todo.of("GET", "HEAD"):
         if entry.ref not in written:
             try:
-                await interact(server, entry.request(request, bundle.preferences(request)))
+                if not any(one.startswith("$") for one in entry.segments):
+                    await interact(server, entry.request(request, bundle.preferences(request)))
+                elif len(entry.segments) > 3 or "GET" not in operations.allowed(server, entry.segments):
+                    raise errors.NotFound("Opération inconnue à cet endroit, ou qui ne s'appelle pas par GET")
             except errors.HubError as problem:
                 raise plan.at_entry(problem, entry.index) from None
 
@@ -260,6 +264,7 @@ async def _changes(server: Server, request: Request, todo: plan.Plan, attempt: A
 
 def _deletion(request: Request, one: Entry, attempt: Attempt) -> Delete:
     try:
+        conditional.only_new(request)
         version = conditional.expected(request)
     except errors.HubError as problem:
         raise plan.at_entry(problem, one.index) from None

@@ -70,6 +70,7 @@ async def delete(server: Server, request: Request) -> Answer:
     """
     type, *rest = request.segments
     access.may(request.caller, "d", type)
+    conditional.only_new(request)
     if not rest:
         if not request.params:
             raise errors.Stale("Suppression sans critère : donnez un id ou une condition", at=conditional.AT_URL)
@@ -130,11 +131,12 @@ async def replacement(server: Server, request: Request, body: Resource, *, id: s
     whatever the conditions of the request. Raises NotFound for both, Stale when a condition does not hold.
     """
     type = request.segments[0]
+    is_only_new = conditional.only_new(request)
     state = await _state(server, request.caller, type, id)
     if state == "unknown" and request.caller.memberships is not None:
         text = f"{type}/{id} n'existe pas ; l'identifiant est attribué par le serveur : créez par POST"
         raise errors.NotFound(text, at=f"{type}.id")
-    if request.header(b"if-none-match").strip() == "*" and state == "there":
+    if is_only_new and state == "there":
         raise errors.Stale(f"{type}/{id} existe déjà (If-None-Match: *)", at="http.If-None-Match")
     if b"if-match" in request.headers:
         if state != "there":

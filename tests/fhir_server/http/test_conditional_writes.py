@@ -116,6 +116,20 @@ async def test_a_condition_finds_only_what_the_caller_sees(fhir: Client, as_: Ca
     assert unseen.content == (await fhir.get(f"/Patient/{hidden.json()['id']}")).content == hidden.content
 
 
+async def test_if_none_match_has_one_use_in_writes_and_is_refused_otherwise(fhir: Client) -> None:
+    await fhir.put("/Patient/p1", json=body(id="p1"))
+    patch = {"content": b"[]", "headers": {"Content-Type": "application/json-patch+json", "If-None-Match": "*"}}
+    answers = [
+        await fhir.put("/Patient/p1", json=body(id="p1"), headers={"If-None-Match": 'W/"2"'}),
+        await fhir.put(URL, json=body(), headers={"If-None-Match": 'W/"2"'}),
+        await fhir.delete("/Patient/p1", headers={"If-None-Match": "*"}),
+        await fhir.patch("/Patient/p1", **patch),  # type: ignore[arg-type]
+        await fhir.post("", json=bundle("transaction", entry("DELETE", "Patient/p1", ifNoneMatch="*"))),
+    ]
+    assert [(one.status_code, issue(one)["code"]) for one in answers] == [(400, "not-supported")] * 5
+    assert (await fhir.get("/Patient/p1")).headers["etag"] == 'W/"1"'
+
+
 async def test_the_right_to_search_is_needed(as_: Callable[..., Client]) -> None:
     for method in ("PUT", "DELETE"):
         for name in ("reader", "mixed", "software"):
@@ -214,3 +228,11 @@ async def test_conditional_deletes_at_once_delete_once(fhir: Client) -> None:
     assert {one.status_code for one in answers} == {204}
     history = (await fhir.get(f"/Patient/{id}/_history")).json()
     assert len(history["entry"]) == 2
+
+
+async def test_a_version_that_the_client_has_is_not_sent_again(fhir: Client) -> None:
+    created = await fhir.put("/Patient/p1", json=body(id="p1"))
+    url = "/Patient/p1/_history/1"
+    for headers in ({"If-None-Match": 'W/"1"'}, {"If-Modified-Since": created.headers["last-modified"]}):
+        assert (await fhir.get(url, headers=headers)).status_code == 304
+    assert (await fhir.get(url, headers={"If-None-Match": 'W/"2"'})).status_code == 200

@@ -283,3 +283,14 @@ async def test_a_transaction_in_xml_with_each_verb(fhir: Client) -> None:
     )
     assert in_xml.text.count("<status ") >= 5
     assert "<Bundle" in in_xml.text
+
+
+async def test_a_read_that_fails_stops_the_writes_and_an_operation_has_to_exist(fhir: Client) -> None:
+    write = entry("POST", "Patient", a_patient())
+    for wrong in ("Patient/nobody", "Patient?colour=red", "Nothing/1", "Patient/a/b/c", "Patient/$none", "a/b/c/$x"):
+        answer = await fhir.post("", json=bundle("transaction", write, entry("GET", wrong)))
+        assert answer.status_code in (400, 404)
+        assert issue(answer)["expression"][0].startswith("Bundle.entry[1]")
+    assert (await fhir.get("/Patient?_summary=count")).json()["total"] == 0
+    known = await fhir.post("", json=bundle("transaction", write, entry("GET", "Patient/$double")))
+    assert statuses(known) == ["201", "200"]
