@@ -125,5 +125,7 @@ _DOCUMENTATION = (
     "Suppression d'une ressource absente : 204. Les identifiants sont attribués par le serveur : PUT d'une ressource "
     "inconnue ou non visible répond 404, créez par POST (seuls les comptes système choisissent l'identifiant). "
     "Contenu lisible mais invalide : 422. Créations et modifications "
-    "renvoient la ressource, sauf Prefer: return=minimal ; dans un Bundle, seulement si elle est demandée."
+    "renvoient la ressource, sauf Prefer: return=minimal ; dans un Bundle, seulement si elle est demandée. "
+    "Historique d'un type ou du système : Bundle.meta.lastUpdated, redonné comme _since, ne manque aucune version ; "
+    "les dernières secondes peuvent revenir. $meta-add et $meta-delete créent une version."
 )
