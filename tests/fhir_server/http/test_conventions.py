@@ -79,7 +79,7 @@ async def test_what_was_deleted_is_410_and_its_history_stays(fhir: Client, id: s
 
 @pytest.mark.parametrize(
     "place",
-    (
+    [
         "/Patient/nobody",
         "/Patient/nobody/_history",
         "/Patient/nobody/_history/1",
@@ -91,7 +91,7 @@ async def test_what_was_deleted_is_410_and_its_history_stays(fhir: Client, id: s
         "/Observation/{id}/$everything",
         "/Nothing/_history",
         "/Nothing/1",
-    ),
+    ],
 )
 async def test_what_never_was_is_404(fhir: Client, id: str, place: str) -> None:
     answer = await fhir.get(place.format(id=id))

@@ -194,8 +194,6 @@ async def test_the_interactions_that_do_not_exist_yet_say_so(fhir: Client) -> No
         ("PUT", "/Patient?identifier=x|1"),
         ("DELETE", "/Patient?identifier=x|1"),
         ("PATCH", "/Patient?identifier=x|1"),
-        ("GET", "/Patient/_history"),
-        ("GET", "/_history"),
         ("GET", "/Patient/1/Observation"),
         ("GET", "/Patient/1/*"),
         ("GET", "/Patient/_search"),
