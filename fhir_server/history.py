@@ -3,8 +3,8 @@
 R4 http.html#history. Newest first; each entry says which request made the version and how it was answered, a deletion
 has no resource. Rights are those of today, of each resource: who may see it now sees its versions and its deletion.
 
-Of a type or of everything, `Bundle.meta.lastUpdated` is the moment up to which the history is complete: given as the
-next `_since` it misses nothing, whatever was being written meanwhile (`timeline.py`).
+Of a type or of everything, `Bundle.meta.lastUpdated` of the first page is the moment up to which the history is
+complete: given as the next `_since` it misses nothing, whatever was being written meanwhile (`timeline.py`).
 """
 
 from __future__ import annotations

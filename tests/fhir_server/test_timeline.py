@@ -108,9 +108,9 @@ async def test_nothing_older_than_the_complete_moment_is_committed_afterwards(op
     writing = [asyncio.create_task(write(n)) for n in range(8)]
     while not all(task.done() for task in writing):
         found = await one.past(asking(), caller=SYSTEM)
-        promised.append(
-            (found.complete, {(row.ref, row.version) for row in found.rows if row.updated < found.complete})
-        )
+        assert found.complete is not None
+        seen = {(row.ref, row.version) for row in found.rows if row.updated < found.complete}
+        promised.append((found.complete, seen))
         await asyncio.sleep(0.005)
     await asyncio.gather(*writing)
     last = (await one.past(asking(), caller=SYSTEM)).rows
@@ -137,6 +137,7 @@ async def test_whoever_asks_again_finds_what_another_process_committed_late(
         assert [(row.ref, row.version) for row in found.rows] == [(newer.ref, 1), (made.ref, 1)]
     done = await late
     assert done.updated < newer.updated
+    assert found.complete is not None
     assert found.complete <= done.updated
     again = await quick.past(asking(since=found.complete), caller=SYSTEM)
     assert (done.ref, done.version) in [(row.ref, row.version) for row in again.rows]
