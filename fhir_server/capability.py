@@ -129,5 +129,7 @@ _DOCUMENTATION = (
     "renvoient la ressource, sauf Prefer: return=minimal ; dans un Bundle, seulement si elle est demandée. "
     "Suppression conditionnelle : une ressource au plus, 412 pour plusieurs ou sans critère. PATCH : droits de lecture "
     "et de mise à jour ; une partie narrative générée que le patch ne corrige pas est retirée. Les références ne sont "
-    "pas vérifiées à l'écriture, et une ressource référencée peut être supprimée."
+    "pas vérifiées à l'écriture, et une ressource référencée peut être supprimée. "
+    "Historique d'un type ou du système : Bundle.meta.lastUpdated, redonné comme _since, ne manque aucune version ; "
+    "les dernières secondes peuvent revenir. $meta-add et $meta-delete créent une version."
 )

@@ -147,7 +147,7 @@ class _Draft:
 def _check_characters(name: str, value: str) -> None:
     """NUL and halves of surrogate pairs are in no valid FHIR value, and no database takes them."""
     text = name + value
-    if "\0" in text or any("\ud800" <= one <= "\udfff" for one in text):
+    if "\0" in text or (not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text)):
         raise refusal("La recherche contient des caractères interdits", "", "invalid")
 
 

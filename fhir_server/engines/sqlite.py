@@ -36,6 +36,7 @@ _ROW = (
     "r.part, r.rid, r.type, r.fid, r.version, r.updated, r.deleted, r.sort_date, r.method, r.generation, r.readers, "
     "r.eq, r.body"
 )
+_ANY = f"SELECT {_STORED} FROM resource r WHERE r.type = ? AND r.fid = ?"
 _JOURNAL = "part, seq, door, key, at, state, settled, cause, meta, answer, raw"
 _BY_KEY = "door = ? AND key = ? ORDER BY (state = 'accepted') DESC, seq DESC"
 
@@ -79,9 +80,11 @@ class Sqlite:
 
     async def read(self, type: str, id: str, memberships: Memberships) -> Stored | None:
         """The current version, if it may be seen."""
-        seen, keys = _seen(memberships)
-        sql = f"SELECT {_STORED} FROM resource r WHERE r.type = ?{len(keys) + 1} AND r.fid = ?{len(keys) + 2}{seen}"
-        found = self._one(sql, (*keys, type, id))
+        if memberships is None:
+            found = self._one(_ANY, (type, id))
+        else:
+            keys = [_packed(one) for one in memberships]
+            found = self._one(_seen_read(len(keys)), (*keys, type, id))
         return Stored(*found) if found else None
 
     async def stored(self, refs: Sequence[tuple[str, str]], memberships: Memberships) -> list[Stored]:
@@ -237,12 +240,22 @@ def _seen(memberships: Memberships) -> tuple[str, tuple[bytes, ...]]:
     """The reader predicate with its arguments, which come first."""
     if memberships is None:
         return "", ()
-    return _seen_sql(len(memberships)), tuple(sqlite_search.packed((one,)) for one in memberships)
+    return _seen_sql(len(memberships)), tuple(map(_packed, memberships))
 
 
 @lru_cache(maxsize=256)
 def _seen_sql(count: int) -> str:
     return " AND " + sqlite_search.visible(range(count), Statement("?"))
+
+
+@lru_cache(maxsize=256)
+def _seen_read(count: int) -> str:
+    return f"SELECT {_STORED} FROM resource r WHERE r.type = ?{count + 1} AND r.fid = ?{count + 2}{_seen_sql(count)}"
+
+
+@lru_cache(maxsize=65536)
+def _packed(key: int) -> bytes:
+    return sqlite_search.packed((key,))
 
 
 def _row(found: tuple[Any, ...]) -> Row:
