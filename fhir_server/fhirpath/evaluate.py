@@ -77,8 +77,9 @@ def run(
     variables: Mapping[str, Any] | None = None,
     resolve: Callable[[str], Resource | None] | None = None,
     is_trusted: bool = False,
+    budget: running.Budget | None = None,
 ) -> Run:
-    """What evaluations on one resource share: see `evaluate` for the meaning of the options.
+    """What evaluations on one resource share: see `evaluate` for the meaning of the options, `budget` for several.
 
     `is_trusted`: the expressions come from the specification, not from a client, so that their regular expressions
     need no bound.
@@ -86,7 +87,7 @@ def run(
     known: dict[str, Items] = {"context": [root], "resource": [root], "rootResource": [root]}
     for name, value in (variables or {}).items():
         known[name] = value if isinstance(value, list) else [value]
-    return Run(model, root, known, now=now or clock.system(), resolve=resolve, is_trusted=is_trusted)
+    return Run(model, root, known, now=now or clock.system(), resolve=resolve, is_trusted=is_trusted, budget=budget)
 
 
 def evaluate(
