@@ -44,11 +44,11 @@ class Expression:
         self.text = text
         self._step = _compiled(parsing.parse(text))
 
-    def nodes(self, focus: Item | Items, run: Run) -> Items:
-        """The items it gives on a focus. Raises Unusable."""
+    def nodes(self, focus: Item | Items, run: Run, *, index: int | None = None) -> Items:
+        """The items it gives on a focus, `index` being `$index`. Raises Unusable."""
         items = focus if isinstance(focus, list) else [focus]
         try:
-            return self._step(Scope(run, items), items)
+            return self._step(Scope(run, items, index), items)
         except RecursionError:
             raise Unusable("expression trop profonde", code="too-costly") from None
 
