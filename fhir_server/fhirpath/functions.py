@@ -263,6 +263,10 @@ def _now(form: str) -> Work:
     return work
 
 
+def _conforms_to(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
+    return references.conforms_to(scope.run, focus, running.text(_argument(scope, given[0]), scope.run.model))
+
+
 def _type(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
     names = [scope.run.model.type_name(one) for one in focus]
     return [Node({"namespace": namespace, "name": name}, "TypeInfo") for namespace, name in names]
@@ -307,6 +311,7 @@ _FUNCTIONS: dict[str, _Function] = {
     "today": _Function(_now("date")),
     "timeOfDay": _Function(_now("time")),
     "type": _Function(_type),
+    "conformsTo": _Function(_conforms_to, 1, 1),
     "resolve": _Function(lambda scope, focus, given: references.resolve(scope.run, focus)),
     "htmlChecks": _Function(lambda scope, focus, given: references.html_checks(scope.run, focus)),
     "getResourceKey": _Function(lambda scope, focus, given: references.resource_key(focus)),

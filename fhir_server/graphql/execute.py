@@ -21,6 +21,7 @@ from fhir_server.graphql.lookups import Lookups, whole
 from fhir_server.operations import OperationRequest
 
 MOST_VALUES = 200_000
+MOST_SECONDS_OF_FHIRPATH = 0.5  # it runs in the event loop, where everybody waits for it
 
 Result = TypeVar("Result")
 
@@ -79,7 +80,7 @@ class Execution:
         self._shapes = definitions.shapes
         self._model = evaluate.model(definitions)
         self._lookups = Lookups(request)
-        self._budget = Budget()
+        self._budget = Budget(MOST_SECONDS_OF_FHIRPATH)
         self._values = MOST_VALUES
 
     async def system(self, selections: Sequence[Selection]) -> dict[str, Any]:

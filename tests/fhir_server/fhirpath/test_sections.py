@@ -285,6 +285,8 @@ CASES: dict[str, list[tuple[str, list[Any]]]] = {
         ("managingOrganization.resolve().name", ["Clinique des Essais"]),
         ("managingOrganization.resolve() is Organization", [True]),
         ("generalPractitioner.resolve()", []),
+        ("conformsTo('http://hl7.org/fhir/StructureDefinition/Patient')", [True]),
+        ("conformsTo('http://hl7.org/fhir/StructureDefinition/Group')", [False]),
         ("getResourceKey()", ["essai"]),
         ("generalPractitioner.getReferenceKey()", ["abc", "def"]),
         ("generalPractitioner.getReferenceKey(PractitionerRole)", ["def"]),

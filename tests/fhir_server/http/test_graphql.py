@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 from typing import Any
 
 import httpx
@@ -297,3 +298,19 @@ async def test_an_answer_that_is_no_resource_goes_into_no_bundle(fhir: Client) -
     entry = {"request": {"method": "GET", "url": "$graphql?query=%7BPatientList%7Bid%7D%7D"}}
     answer = await fhir.post("", json={"resourceType": "Bundle", "type": "batch", "entry": [entry]})
     assert answer.json()["entry"][0]["response"]["status"].startswith("400")
+
+
+WORDS = (
+    '{ } { } id name family ( ) : use official "x" 1 @flatten @first @slice(path: "use") ... on Patient Resource '
+    'PatientList PatientConnection edges resource subject reference _count fhirpath "$this" [ ] $x query fragment f'
+).split()
+
+
+async def test_no_sequence_of_words_is_a_bug(fhir: Client) -> None:
+    id = await create(fhir, PATIENT)
+    for seed in range(150):
+        random = Random(seed)
+        query = "{ " + " ".join(random.choices(WORDS, k=random.randrange(1, 14))) + " }"
+        for place in ("", f"/Patient/{id}"):
+            answer = await fhir.post(f"{place}/$graphql", json={"query": query})
+            assert answer.status_code in (200, 400, 404), (query, answer.text)
