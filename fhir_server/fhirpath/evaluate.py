@@ -169,7 +169,16 @@ def _step(tree: parsing.Name | parsing.Special | parsing.Call) -> Step:
                 return operators.typed(name, None, _type_text(arguments[0]))
             if name == "getReferenceKey" and len(arguments) <= 1:
                 return references.reference_key(_type_text(arguments[0]) if arguments else "")
+            if name == "sort":
+                return functions.sort([_criterion(one) for one in arguments])
             return functions.call(name, [_compiled(one) for one in arguments])
+
+
+def _criterion(tree: parsing.Tree) -> tuple[Step, bool]:
+    """A criterion of sort, and whether a minus before it turns the order."""
+    if isinstance(tree, parsing.Sign) and tree.sign == "-":
+        return _compiled(tree.operand), True
+    return _compiled(tree), False
 
 
 def _path(source: Step, step: Step) -> Step:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import cmp_to_key, partial
 from typing import Any, NamedTuple
 
 from fhir_server.fhirpath import operators, references, running, texts, values
@@ -165,6 +166,7 @@ def _aggregate(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
 
 
 def _iif(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
+    running.single(focus)
     inside = Scope(scope.run, focus, scope.index, scope.total)
     if running.truth(given[0](inside, focus), scope.run.model):
         return given[1](inside, focus)
@@ -225,6 +227,32 @@ def _union(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
 
 def _combine(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
     return _few([*focus, *_argument(scope, given[0])])
+
+
+def sort(given: Sequence[tuple[Step, bool]]) -> Step:
+    """`sort(a, -b)`: each criterion with whether it descends; what has no value comes first."""
+
+    def go(scope: Scope, focus: Items) -> Items:
+        model = scope.run.model
+        found = list(focus)
+        for criterion, descends in reversed(given or [(lambda scope, focus: focus, False)]):
+            keys = [running.single(items) for _, items in _each(scope, found, criterion)]
+            pairs = [(None if key is None else model.plain(key), one) for key, one in zip(keys, found, strict=True)]
+            found = [one for _, one in sorted(pairs, key=cmp_to_key(partial(_order, descends)))]
+        return found
+
+    return go
+
+
+def _order(descends: bool, first: tuple[Item | None, Item], second: tuple[Item | None, Item]) -> int:
+    one, other = first[0], second[0]
+    if one is None or other is None:
+        return (one is not None) - (other is not None)
+    try:
+        found = values.less(one, other) or 0
+    except TypeError:
+        raise Unusable("ces valeurs ne se comparent pas") from None
+    return -found if descends else found
 
 
 # ---- the rest ------------------------------------------------------------------------------------------------------

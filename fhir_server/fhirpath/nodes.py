@@ -142,7 +142,7 @@ class Model:
         """Whether a type specifier names a type of FHIR or of FHIRPath."""
         namespace, dot, last = name.rpartition(".")
         if dot and namespace == "System":
-            return last in _SYSTEM
+            return True  # nothing is of a System type that does not exist
         return (last in self._tables and (namespace in ("", "FHIR"))) or (not dot and last in _SYSTEM)
 
     def is_type(self, item: Item, name: str) -> bool:

@@ -195,14 +195,21 @@ def _plus(one: Item, other: Item) -> Item | None:
     if isinstance(one, str) and isinstance(other, str):
         return running.short(one + other)
     if isinstance(one, Moment) and isinstance(other, Quantity):
-        return values.plus(one, other, 1)
+        return _moved(one, other, 1)
     return _sum(one, other, 1)
 
 
 def _minus(one: Item, other: Item) -> Item | None:
     if isinstance(one, Moment) and isinstance(other, Quantity):
-        return values.plus(one, other, -1)
+        return _moved(one, other, -1)
     return _sum(one, other, -1)
+
+
+def _moved(start: Moment, amount: Quantity, sign: int) -> Moment | None:
+    try:
+        return values.plus(start, amount, sign)
+    except TypeError:
+        raise Unusable(f"« {amount.unit[:20]} » ne s'ajoute pas à une date") from None
 
 
 def _sum(one: Item, other: Item, sign: int) -> Item | None:
