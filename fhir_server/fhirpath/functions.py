@@ -291,6 +291,16 @@ def _now(form: str) -> Work:
     return work
 
 
+def _comparable(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
+    one, other = running.single(focus), running.single(_argument(scope, given[0]))
+    if one is None or other is None:
+        return []
+    first, second = scope.run.model.plain(one), scope.run.model.plain(other)
+    if not isinstance(first, values.Quantity) or not isinstance(second, values.Quantity):
+        raise Unusable("comparable() : deux quantités sont attendues")
+    return [values.same_kind(first, second)]
+
+
 def _conforms_to(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
     return references.conforms_to(scope.run, focus, running.text(_argument(scope, given[0]), scope.run.model))
 
@@ -339,6 +349,7 @@ _FUNCTIONS: dict[str, _Function] = {
     "today": _Function(_now("date")),
     "timeOfDay": _Function(_now("time")),
     "type": _Function(_type),
+    "comparable": _Function(_comparable, 1, 1),
     "conformsTo": _Function(_conforms_to, 1, 1),
     "resolve": _Function(lambda scope, focus, given: references.resolve(scope.run, focus)),
     "htmlChecks": _Function(lambda scope, focus, given: references.html_checks(scope.run, focus)),

@@ -154,6 +154,10 @@ class Model:
             return not namespace and own_space == "System" and own == last  # Quantity is a type of both
         return own == last or (wanted == "FHIR" and last in self._above(own))
 
+    def is_exact(self, item: Item, name: str) -> bool:
+        """Whether an item is no FHIR primitive, or is of this very type."""
+        return not isinstance(item, Node) or not self.is_primitive(item) or item.type == name.rpartition(".")[2]
+
     def _above(self, type: str) -> Iterator[str]:
         while type not in ("Resource", "Element"):
             kind = self._tables[type].kind if type in self._tables else "complex"

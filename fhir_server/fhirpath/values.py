@@ -167,6 +167,11 @@ def less(left: Any, right: Any) -> int | None:
     raise TypeError
 
 
+def same_kind(left: Quantity, right: Quantity) -> bool:
+    """Whether two quantities can be compared."""
+    return _same_unit(left, right) is not None
+
+
 def rounded(number: Decimal, places: int) -> Decimal:
     """Half up, to that many digits after the point."""
     unit = Decimal(1).scaleb(-places, EXACT)

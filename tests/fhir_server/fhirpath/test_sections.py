@@ -198,6 +198,8 @@ CASES: dict[str, list[tuple[str, list[Any]]]] = {
         ("1 'kg' = 1 'm'", []),
         ("7 days = 1 week", [True]),
         ("1 year = 1 'a'", []),
+        ("1 'cm'.comparable(1 '[in_i]')", [True]),
+        ("1 'cm'.comparable(1 's')", [False]),
         ("1 year ~ 1 'a'", [True]),
         ("birthDate = @1980-05-11", [True]),
         ("1 = 'a'", [False]),
@@ -228,6 +230,8 @@ CASES: dict[str, list[tuple[str, list[Any]]]] = {
         ("(multipleBirth as boolean).empty()", [True]),
         ("birthDate.type().name", ["date"]),
         ("contact is BackboneElement", []),
+        ("gender.ofType(string)", []),
+        ("gender.as(code)", ["female"]),
         ("1 > 2 is Boolean", [True]),
         ("1 | 1 is Integer", [True]),
         ("$this is System.Patient", [False]),
@@ -349,7 +353,8 @@ def test_what_cannot_be_read_is_refused_in_french(ask: Ask, expression: str) -> 
 MISFITS = [
     "name.given.upper()", "name.single()", "'a' < 1", "name < name", "1 + 'a'", "active + 1",
     "(1 | 2).not()", "'a'.substring('b')", "name.is(HumanName)", "-'a'", "1.round(-1)", "('a').allTrue()",
-    "@2020-01-01 + 1 'cm'", "@2020-01-01 + 1 'mo'", "name.iif(true, 1)",
+    "@2020-01-01 + 1 'cm'", "@2020-01-01 + 1 'mo'", "name.iif(true, 1)", "name.as(HumanName)",
+    "1.comparable(2)",
 ]  # fmt: skip
 
 
