@@ -171,7 +171,11 @@ class Execution:
                 continue
             made.append((chosen.alias + suffix, self._object(one, chosen) if is_object else _given(one.value)))
         many = (way.is_list or is_list) and "singleton" not in chosen.directives
-        results = await together(work for _, work in made)
+        # Side by side only where there may be something to look up: a task costs more than most elements do.
+        if spots and spots[0].type in self._types:
+            results = await together(work for _, work in made)
+        else:
+            results = [await work for _, work in made]
         for (name, _), result in zip(made, results, strict=True):
             output.add(name, [result], chosen, is_list=many)
 
