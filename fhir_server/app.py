@@ -160,14 +160,20 @@ class App:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     async def _stream(self, pieces: AsyncIterator[bytes], first: bytes, send: Send, request_id: str) -> None:
-        """The rest of an answer as it is made. A failure ends it without its end mark, so that the client sees it."""
+        """The rest of an answer as it is made.
+
+        A failure leaves it without its end mark: the server breaks the connection, and the client sees that it has not
+        everything.
+        """
         await send({"type": "http.response.body", "body": first, "more_body": True})
         try:
             async for piece in pieces:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except Exception as problem:
+        except errors.HubError:
+            return
+        except Exception as problem:  # noqa: BLE001 - a bug: the door tells, and goes on
             self._server.on_error(problem, request_id)
-            raise
+            return
         await send({"type": "http.response.body", "body": b""})
 
     async def _request(

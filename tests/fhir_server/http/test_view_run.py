@@ -138,6 +138,14 @@ async def test_a_format_that_is_not_served_is_406(fhir: Client) -> None:
     assert (answer.status_code, answer.json()["resourceType"]) == (406, "OperationOutcome")
 
 
+async def test_a_path_that_fails_later_leaves_the_answer_without_its_end(fhir: Client) -> None:
+    await fhir.post("/Patient", json=a_patient(name=[{"given": ["a", "b"]}]))
+    await some_patients(fhir, 120)  # newer ones come first: the bad one is on the second page
+    columns = [{"name": "given", "path": "name.given"}]
+    with pytest.raises(AssertionError):  # this client's way to say that the answer never ended
+        await fhir.post(PLACE, json={**VIEW, "select": [{"column": columns}]})
+
+
 async def test_a_path_that_fails_on_the_first_page_is_an_outcome(fhir: Client) -> None:
     await fhir.post("/Patient", json=a_patient(name=[{"given": ["a", "b"]}]))
     columns = [{"name": "given", "path": "name.given"}]
