@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from functools import lru_cache
 from typing import Any
 
@@ -171,7 +171,27 @@ class App:
             body, content_type = answer.body, media.JSON.content_type
         headers_out = _headers(answer, body, content_type, request_id=request_id)
         await send({"type": "http.response.start", "status": answer.status, "headers": headers_out})
+        if answer.stream is not None and scope["method"] != "HEAD":
+            await self._stream(answer.stream, body, send, request_id)
+            return
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _stream(self, pieces: AsyncIterator[bytes], first: bytes, send: Send, request_id: str) -> None:
+        """The rest of an answer as it is made.
+
+        A failure leaves it without its end mark: the server breaks the connection, and the client sees that it has not
+        everything.
+        """
+        await send({"type": "http.response.body", "body": first, "more_body": True})
+        try:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except errors.HubError:
+            return
+        except Exception as problem:  # noqa: BLE001 - a bug: the door tells, and goes on
+            self._server.on_error(problem, request_id)
+            return
+        await send({"type": "http.response.body", "body": b""})
 
     async def _request(
         self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], request_id: str
@@ -245,6 +265,8 @@ def _token(headers: dict[bytes, bytes]) -> str:
 def _format(request: Request) -> media.Format:
     """The format of the answer. Raises NotAcceptable, before anything is done that could not be answered."""
     accept = request.headers.get(b"accept", b"")
+    if request.segments[-1:] and request.segments[-1] in listed.OWN_FORMATS:
+        return media.JSON  # it has formats of its own, and an outcome leaves as JSON
     may_be_raw = request.segments[:1] == ["Binary"] and request.method in ("GET", "HEAD")
     if may_be_raw and not media.asks_for_fhir(accept, request.asked_format):
         return media.JSON  # the content leaves under its own type, an outcome as JSON
@@ -288,7 +310,7 @@ def _too_large(most: int) -> errors.TooLarge:
 
 def _headers(answer: Answer, body: bytes, content_type: bytes, *, request_id: str) -> list[Header]:
     headers = [*_ALWAYS, (b"x-request-id", request_id.encode()), *answer.headers]
-    if answer.status not in (204, 304):
+    if answer.status not in (204, 304) and answer.stream is None:
         headers.append((b"content-length", b"%d" % len(body)))
     if content_type:
         headers.append((b"content-type", content_type))

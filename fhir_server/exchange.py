@@ -7,7 +7,7 @@ not know which. An `Answer` is bytes ready to send; only XML and `_pretty` still
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
@@ -94,7 +94,8 @@ class Answer:
     """What an interaction gives back.
 
     `body` is FHIR JSON when `media` is None, and then follows the client's choice of format; else it is sent as is.
-    `stored` is the version it is about, for the entry of a bundle.
+    `stored` is the version it is about, for the entry of a bundle. `stream` follows `body`, piece by piece; it needs a
+    `media`, and no bundle can hold it.
     """
 
     status: int
@@ -102,6 +103,7 @@ class Answer:
     headers: list[Header] = field(default_factory=list)
     media: bytes | None = None
     stored: Stored | None = None
+    stream: AsyncIterator[bytes] | None = None
 
 
 def unavailable(text: str, *, at: str = "") -> errors.Unreadable:

@@ -27,7 +27,8 @@ async def run(server: Server, request: Request) -> Answer:
     where = shape(segments)
     if len(segments) > 1 and where != "operation":
         _check_id(request)
-    if where not in _SYSTEM and segments[0] not in server.types and not segments[0].startswith("$"):
+    is_known = where in _SYSTEM or segments[0] in server.types or segments[0].startswith("$")
+    if not is_known and not (where == "operation" and server.operations.knows(segments[0])):
         raise errors.NotFound(f"Type de ressource inconnu : {segments[0][:60]}")
     method = "GET" if request.method == "HEAD" else request.method
     interaction = _TABLE.get((where, method))
