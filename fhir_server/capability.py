@@ -124,6 +124,7 @@ _DOCUMENTATION = (
     "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : UTC. "
     "Suppression d'une ressource absente : 204. Les identifiants sont attribués par le serveur : PUT d'une ressource "
     "inconnue ou non visible répond 404, créez par POST (seuls les comptes système choisissent l'identifiant). "
-    "Contenu lisible mais invalide : 422. Créations et modifications "
+    "Contenu lisible mais invalide : 422. near : 10 km sans distance, km sans unité. _sort par code, référence, uri : "
+    "20 000 résultats au plus ; une quantité est triée par sa valeur écrite. Créations et modifications "
     "renvoient la ressource, sauf Prefer: return=minimal ; dans un Bundle, seulement si elle est demandée."
 )

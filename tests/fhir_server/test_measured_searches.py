@@ -143,6 +143,14 @@ def test_ranges_and_money_are_quantities() -> None:
     assert not finds("Invoice?totalnet=12.51||EUR", totalNet=money)
 
 
+def test_a_hundred_alternatives_are_enough() -> None:
+    for asked in ("value-quantity={}||g", "code-value-quantity=c${}||g", "combo-value-quantity={}"):
+        name, _, value = asked.partition("=")
+        parse(f"Observation?{name}={','.join(value.format(n) for n in range(100))}")
+        with pytest.raises(errors.Unreadable, match="au plus 100"):
+            parse(f"Observation?{name}={','.join(value.format(n) for n in range(101))}")
+
+
 @pytest.mark.parametrize("asked", ["", "x||g", "5|g", "5|s|", "5||", "5|a|b|c", "|s|g", "1e400||g", "gt||g"])
 def test_what_is_no_quantity_is_refused_in_words(asked: str) -> None:
     with pytest.raises(errors.Unreadable, match="value-quantity : "):
