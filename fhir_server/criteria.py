@@ -44,9 +44,16 @@ def condition(param: Param, modifier: str, value: str, setting: Setting) -> cond
     if modifier == "missing":
         return _missing(param, value, setting)
     if param.union and not modifier:
-        members = (setting.tables.by_type[param.type][code] for code in param.union)
-        return conditions.Either(tuple((condition(one, "", value, setting),) for one in members))
+        return _sum([condition(setting.tables.by_type[param.type][code], "", value, setting) for code in param.union])
     return _BY_KIND[param.kind](param, modifier, value, setting)
+
+
+def _sum(members: list[conditions.Condition]) -> conditions.Either:
+    """What one of several parameters finds, as one level of alternatives."""
+    ways: list[tuple[conditions.Condition, ...]] = []
+    for one in members:
+        ways += one.ways if isinstance(one, conditions.Either) else ((one,),)
+    return conditions.Either(tuple(ways))
 
 
 def refusal(text: str, at: str, code: str = "value") -> errors.Unreadable:
