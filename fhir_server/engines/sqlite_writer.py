@@ -8,6 +8,7 @@ writes to a file; several need PostgreSQL.
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import sqlite3
 import threading
@@ -76,6 +77,9 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
     connection.execute("PRAGMA temp_store = MEMORY")
+    # Distances are computed in SQL; not every build of the library has these.
+    for name, function in (("sin", math.sin), ("cos", math.cos), ("radians", math.radians)):
+        connection.create_function(name, 1, function, deterministic=True)
     return connection
 
 
