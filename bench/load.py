@@ -52,6 +52,7 @@ class Result:
     seconds: float = 0.0
     p50_ms: float = 0.0
     p95_ms: float = 0.0
+    p99_ms: float = 0.0
     failed: int = 0
     first_failure: str = ""
 
@@ -184,7 +185,8 @@ async def run(job: Job) -> Result:
     result.answered = len(state.times)
     if len(state.times) > 1:
         result.p50_ms = statistics.median(state.times) * 1000
-        result.p95_ms = statistics.quantiles(state.times, n=20)[-1] * 1000
+        hundredths = statistics.quantiles(state.times, n=100)
+        result.p95_ms, result.p99_ms = hundredths[94] * 1000, hundredths[98] * 1000
     if job.keep and keep is not None:
         Path(job.keep).write_bytes(b"\n".join(keep[rank] for rank in sorted(keep)))
     return result

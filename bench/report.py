@@ -78,14 +78,20 @@ def write(path: Path, name: str, engine: str, rows: Sequence[Row]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def missed(rows: Sequence[Row], floors: Mapping[str, float]) -> list[str]:
+def missed(rows: Sequence[Row], floors: Mapping[str, float], ceilings: Mapping[str, float] | None = None) -> list[str]:
     """The stated targets that were not met, one sentence each. A target that was not measured is missed."""
     values = {one.case: one.value for one in rows}
-    return [
+    low = [
         f"{case}: {_text(values.get(case))} instead of at least {_text(floor)}"
         for case, floor in floors.items()
         if values.get(case, 0.0) < floor
     ]
+    high = [
+        f"{case}: {_text(values.get(case))} instead of at most {_text(ceiling)}"
+        for case, ceiling in (ceilings or {}).items()
+        if values.get(case, ceiling * 2) > ceiling
+    ]
+    return low + high
 
 
 def _best(one: Row) -> Mapping[str, float]:

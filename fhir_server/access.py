@@ -76,6 +76,15 @@ def may(caller: Caller, action: str, type: str) -> None:
         raise errors.Forbidden(f"{type} : aucun droit accordé (scope) ne couvre cette action")
 
 
+def can(caller: Caller, action: str, type: str) -> bool:
+    """The same as a statement, for what is left out instead of refused."""
+    try:
+        may(caller, action, type)
+    except errors.Forbidden:
+        return False
+    return True
+
+
 def readers_of(type: str, caller: Caller, readers: frozenset[str]) -> frozenset[int]:
     """The membership keys stored with a new version: its named readers, its author, everyone for open types."""
     keys = {key(one) for one in readers}

@@ -15,7 +15,19 @@ from functools import lru_cache
 from typing import Any
 
 from common import clock, errors, events
-from fhir_server import access, capability, exchange, index, links, media, operations, outcome, routes
+from fhir_server import (
+    access,
+    capability,
+    exchange,
+    index,
+    links,
+    media,
+    openapi,
+    operations,
+    outcome,
+    routes,
+    subset,
+)
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Header, Request, Server
 from fhir_server.r4 import xml
@@ -102,6 +114,7 @@ def _server(
         indexer=indexer,
         operations=registry,
         walker=links.Walker(definitions.elements),
+        subsets=subset.Subsets(definitions.elements),
         capability=statement,
         now=now,
         types=frozenset(definitions.types),
@@ -124,6 +137,10 @@ class App:
         self._public = public.rstrip("/") + base if public else None
         self._max_body = max_body
         self._well_known = f"{base}/.well-known/"
+
+    def openapi(self) -> Resource:
+        """The OpenAPI document of the FHIR surface, made anew at each call."""
+        return openapi.document(self._server.definitions, self._server.operations.all, base_path=self._base)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""

@@ -7,6 +7,7 @@ keys in the client's order. Reads send these bytes (R4 resource.html#Meta, http.
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -34,7 +35,7 @@ def final(type: str, id: str, body: Resource, *, version: int, updated: int) -> 
     if body.get("resourceType") != type:
         raise errors.Invalid(f"une ressource {type} est attendue", at="resourceType")
     meta = body.get("meta", {})
-    ours: dict[str, Any] = {"versionId": str(version), "lastUpdated": clock.instant(clock.from_micros(updated))}
+    ours: dict[str, Any] = {"versionId": str(version), "lastUpdated": _instant(updated)}
     if isinstance(meta, dict):  # anything else is left for the validator to refuse
         meta = ours | {name: value for name, value in meta.items() if name not in _OURS}
     return {"resourceType": type, "id": id, "meta": meta} | {
@@ -49,4 +50,13 @@ def encode(resource: Resource) -> bytes:
 
 def same(old: bytes, new: Resource) -> bool:
     """Do they say the same? `new` carries the version and time of `old`; the order of keys does not matter."""
-    return _encode(new) == old or _encode_sorted(new) == _encode_sorted(decode(old))
+    written = _encode(new)
+    if len(written) != len(old):  # another order takes as many bytes
+        return False
+    return written == old or _encode_sorted(new) == _encode_sorted(decode(old))
+
+
+@lru_cache(maxsize=1024)
+def _instant(updated: int) -> str:
+    """What is written in one millisecond shares it, and what is only checked always has the same one."""
+    return clock.instant(clock.from_micros(updated))

@@ -68,7 +68,7 @@ class Entry:
             outer.caller,
             outer.base,
             outer.id,
-            resource=self.resource,
+            resource=self.resource if self.method in ("POST", "PUT", "PATCH") else None,
             prefer=returns,
         )
 
@@ -115,11 +115,12 @@ def entry(raw: Any, index: int, base: str) -> Entry:
         raise errors.Unreadable("fullUrl : un texte est attendu", at=f"{at}.fullUrl")
     if resource is not None and not isinstance(resource, dict):
         raise errors.Unreadable("resource : un objet est attendu", at=f"{at}.resource")
-    path, _, query = url.removeprefix(base).strip("/").partition("?")
+    path, _, query = url.partition("?")
+    path = path.removeprefix(base).strip("/")
     return Entry(
         index,
         method,
-        [unquote(part) for part in path.strip("/").split("/")],
+        [unquote(part) for part in path.split("/")] if path else [],
         media.parameters(query.encode()),
         full_url,
         resource,
@@ -151,11 +152,11 @@ async def batch(server: Server, request: Request, raw: list[Any], interact: Inte
     return Answer(200, entries.bundle("batch-response", [], answers))
 
 
-def answered(base: str, answer: Answer) -> bytes:
+def answered(base: str, answer: Answer, method: str = "GET") -> bytes:
     """The entry of a response Bundle for an interaction that went well."""
     stored, body = answer.stored, answer.body
     is_write = any(name == b"location" for name, _ in answer.headers)
-    is_outcome = is_write and body.startswith(b'{"resourceType":"OperationOutcome"')
+    is_outcome = (is_write or method == "DELETE") and body.startswith(b'{"resourceType":"OperationOutcome"')
     response = entries.response(
         answer.status,
         stored,
@@ -175,7 +176,7 @@ def refused(problem: errors.HubError, request_id: str) -> bytes:
 
 
 async def _alone(server: Server, request: Request, one: Entry, interact: Interact) -> bytes:
-    if one.segments == [""]:
+    if not one.segments and one.method == "POST":
         return refused(errors.Unreadable("Un Bundle ne peut pas en contenir un autre à traiter", at=one.at), request.id)
     try:
         answer = await interact(server, one.request(request, preferences(request)))
@@ -186,7 +187,7 @@ async def _alone(server: Server, request: Request, one: Entry, interact: Interac
         return b'{"response":%s}' % entries.response(500, outcome=outcome.encode(outcome.unexpected(request.id)))
     if one.method == "HEAD":
         answer.body = b""
-    return answered(request.base, answer)
+    return answered(request.base, answer, one.method)
 
 
 def _condition(value: Any, at: str) -> bytes:

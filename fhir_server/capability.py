@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from common import clock
-from fhir_server import media
+from fhir_server import media, patch
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Request, Server
 from fhir_server.r4 import load, xml
@@ -78,6 +78,7 @@ def statement(
         "implementation": {"description": "Dossier partagé FHIR R4", "url": _BASE},
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "patchFormat": list(patch.FORMATS),
         "rest": [rest],
     }
     return Statement(resource, definitions)
@@ -96,8 +97,8 @@ def _type(
         "updateCreate": False,
         "conditionalCreate": True,
         "conditionalRead": "full-support",
-        "conditionalUpdate": False,
-        "conditionalDelete": "not-supported",
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
         "referencePolicy": ["literal", "logical"],
     }
     if includes := [f"{type}:{one.code}" for one in searchable if one.kind == "reference"]:
@@ -124,7 +125,13 @@ _DOCUMENTATION = (
     "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : UTC. "
     "Suppression d'une ressource absente : 204. Les identifiants sont attribués par le serveur : PUT d'une ressource "
     "inconnue ou non visible répond 404, créez par POST (seuls les comptes système choisissent l'identifiant). "
-    "Contenu lisible mais invalide : 422. near : 10 km sans distance, km sans unité. _sort par code, référence, uri : "
-    "20 000 résultats au plus ; une quantité est triée par sa valeur écrite. Créations et modifications "
-    "renvoient la ressource, sauf Prefer: return=minimal ; dans un Bundle, seulement si elle est demandée."
+    "Contenu lisible mais invalide : 422. Créations et modifications "
+    "renvoient la ressource, sauf Prefer: return=minimal ; dans un Bundle, seulement si elle est demandée. "
+    "Suppression conditionnelle : une ressource au plus, 412 pour plusieurs ou sans critère. PATCH : droits de lecture "
+    "et de mise à jour ; une partie narrative générée que le patch ne corrige pas est retirée. Les références ne sont "
+    "pas vérifiées à l'écriture, et une ressource référencée peut être supprimée. "
+    "Historique d'un type ou du système : Bundle.meta.lastUpdated, redonné comme _since, ne manque aucune version ; "
+    "les dernières secondes peuvent revenir. $meta-add et $meta-delete créent une version. "
+    "Localisations (near) : 10 km sans distance, km sans unité. _sort par code, référence, uri : 20 000 résultats au "
+    "plus ; une quantité est triée par sa valeur écrite."
 )

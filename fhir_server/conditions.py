@@ -26,6 +26,11 @@ class Keys:
     ordered: bool = False
     needles: tuple[bytes, ...] = ()
 
+    @property
+    def is_told(self) -> bool:
+        """Some key is odd (`keys.told`): on SQLite the row alone knows it, no table leads from it to rows."""
+        return any(one & 1 for one in self.any_of)
+
 
 @dataclass(frozen=True, slots=True)
 class Text:

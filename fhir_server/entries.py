@@ -18,6 +18,8 @@ from fhir_server.exchange import Params
 
 Link = tuple[str, str]
 
+# What `quote` makes of each byte.
+_QUOTED = [quote(bytes([one]), safe=":/,") for one in range(256)]
 _PLAIN = re.compile(r"[A-Za-z0-9_.~:/,-]*", re.ASCII).fullmatch
 
 REASONS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
@@ -29,9 +31,18 @@ def link(place: str, params: Params) -> str:
     return f"{place}?{'&'.join(pairs)}" if pairs else place
 
 
-def bundle(kind: str, links: Sequence[Link], entries: Iterable[bytes], *, total: int | None = None) -> bytes:
-    """A Bundle of `kind` around entries that are JSON objects already."""
+def bundle(
+    kind: str,
+    links: Sequence[Link],
+    entries: Iterable[bytes],
+    *,
+    total: int | None = None,
+    updated: int | None = None,
+) -> bytes:
+    """A Bundle of `kind` around entries that are JSON objects already; `updated` (microseconds) is its lastUpdated."""
     parts = [b'{"resourceType":"Bundle","type":"%s"' % kind.encode()]
+    if updated is not None:
+        parts.append(b',"meta":{"lastUpdated":"%s"}' % clock.instant(clock.from_micros(updated)).encode())
     if total is not None:
         parts.append(b',"total":%d' % total)
     if links:
@@ -79,4 +90,4 @@ def response(status: int, row: Stored | None = None, *, location: str = "", outc
 
 
 def _escaped(text: str) -> str:
-    return text if _PLAIN(text) else quote(text, safe=":/,")
+    return text if _PLAIN(text) else "".join([_QUOTED[one] for one in text.encode()])

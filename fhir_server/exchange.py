@@ -6,16 +6,18 @@ not know which. An `Answer` is bytes ready to send; only XML and `_pretty` still
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakValueDictionary
 
 from common import clock, errors
 
 if TYPE_CHECKING:
-    from fhir_server import access, capability, index, links, operations
+    from fhir_server import access, capability, index, links, operations, subset
     from fhir_server.changes import Resource, Stored
     from fhir_server.r4 import load
     from fhir_server.store import Store
@@ -40,17 +42,19 @@ class Prefer:
 
 @dataclass(slots=True)
 class Server:
-    """What every interaction works with; one per application."""
+    """What every interaction works with; one per application. `turns` are the queues of patches that lost a race."""
 
     store: Store
     definitions: load.Definitions
     indexer: index.Indexer
     operations: operations.Registry
     walker: links.Walker
+    subsets: subset.Subsets
     capability: capability.Statement
     now: clock.Clock
     types: frozenset[str]
     on_error: OnError
+    turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
 
 @dataclass(slots=True)

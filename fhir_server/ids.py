@@ -19,8 +19,8 @@ from functools import lru_cache
 from hashlib import blake2b
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
-_DIGITS = 13  # 13 * 5 = 65 bits hold any 64-bit number
 _EPOCH_MS = 1_577_836_800_000  # 2020-01-01T00:00:00Z
 _WORKER_BITS, _COUNTER_BITS = 8, 14
 _UNSIGNED = (1 << 64) - 1
@@ -69,9 +69,18 @@ def worker(rid: int) -> int:
 
 
 def encode(number: int) -> str:
-    """A 64-bit number, signed or not, as 13 characters."""
-    number &= _UNSIGNED
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range((_DIGITS - 1) * 5, -1, -5))
+    """A 64-bit number, signed or not, as 13 characters: 65 bits hold any of them."""
+    n = number & _UNSIGNED
+    two = _PAIRS
+    return (
+        f"{_ALPHABET[n >> 60]}{two[n >> 50 & 1023]}{two[n >> 40 & 1023]}{two[n >> 30 & 1023]}"
+        f"{two[n >> 20 & 1023]}{two[n >> 10 & 1023]}{two[n & 1023]}"
+    )
+
+
+@lru_cache(maxsize=65536)
+def _encoded_part(patient: str) -> str:
+    return encode(hash64(f"Patient/{patient}"))
 
 
 def decode_number(text: str) -> int:
@@ -97,7 +106,7 @@ def part_of(type: str, id: str, patient: str | None) -> int:
 def fhir_id(rid: int, type: str, patient: str | None) -> str:
     """The id of a resource that we create."""
     if patient and type != "Patient":
-        return f"{encode(rid)}-{encode(hash64(f'Patient/{patient}'))}"
+        return f"{encode(rid)}-{_encoded_part(patient)}"
     return encode(rid)
 
 

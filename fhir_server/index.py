@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from fhir_server import conditions, dates, index_values
-from fhir_server.keys import key
+from fhir_server.keys import key, told
 from fhir_server.r4 import extract
 from fhir_server.r4.search_leaves import Sink, relative
 from fhir_server.r4.search_params import Param, SearchTables
@@ -36,6 +36,7 @@ class Definitions(Protocol):
 
 # ---- keys ----------------------------------------------------------------------------------------------------------
 # One sign after the parameter's name tells the form; a NUL, which no valid value has, parts system and code.
+# Even keys are looked up; odd ones only tell something of a row that is already found (`conditions.Keys.is_told`).
 
 
 NOTHING = key("")  # no resource has it: a search value that can never match
@@ -43,7 +44,7 @@ NOTHING = key("")  # no resource has it: a search value that can never match
 
 def present_key(type: str, param: str) -> int:
     """The resource has a value for this parameter (`:missing`)."""
-    return key(f"{type}.{param}!")
+    return told(f"{type}.{param}!")
 
 
 def reference_key(type: str, param: str, reference: str) -> int:
@@ -73,7 +74,8 @@ def uri_key(type: str, param: str, uri: str) -> int:
 
 def _token_key(name: str, system: str | None, code: str | None) -> int:
     if code is None:
-        return key(f"{name}@{system}")
+        # Whose identifiers they are is asked alone; other systems come with a patient or a date.
+        return (key if name.endswith("identifier") else told)(f"{name}@{system}")
     if system is None:
         return key(f"{name}*{code}")
     return key(f"{name}={system}\0{code}")
@@ -249,7 +251,7 @@ def _keys(found: Sink) -> tuple[dict[int, None], dict[int, None]]:
     eq: dict[int, None] = {}
     ordered: dict[int, None] = {}
     for param, system, code, _ in found.tokens:
-        eq[key(f"{param.name}!")] = None
+        eq[told(f"{param.name}!")] = None
         for one in _token_keys(param, system, code):
             eq[one] = None
             if param.ordered:
@@ -257,14 +259,14 @@ def _keys(found: Sink) -> tuple[dict[int, None], dict[int, None]]:
         if system and not param.plain:
             eq[_token_key(param.name, system, None)] = None
     for param, target, identifier in found.references:
-        eq[key(f"{param.name}!")] = None
+        eq[told(f"{param.name}!")] = None
         if target is not None:
             for one in _reference_keys(param, target):
                 eq[one] = ordered[one] = None
         if identifier is not None:
             eq.update(dict.fromkeys(_identifier_keys(param, *identifier)))
     for param, uri in found.uris:
-        eq[key(f"{param.name}!")] = None
+        eq[told(f"{param.name}!")] = None
         eq[key(f"{param.name}={uri}")] = None
     return eq, ordered
 
@@ -285,7 +287,7 @@ def _part_keys(part: index_values.Values) -> Iterator[int]:
     for param, system, code, _ in tokens:
         yield from _token_keys(param, system, code)
         if param.plain:
-            yield key(f"{param.name}!")
+            yield told(f"{param.name}!")
         elif system:
             yield _token_key(param.name, system, None)
     for param, target, _ in references:

@@ -13,7 +13,7 @@ from typing import Any
 
 from fhir_server import amounts, conditions, measures, phonetics
 from fhir_server.conditions import Amount, Condition
-from fhir_server.keys import key
+from fhir_server.keys import key, told
 from fhir_server.r4.search_leaves import Sink
 from fhir_server.r4.search_params import Param
 
@@ -41,7 +41,7 @@ def keys(found: Sink) -> Iterator[int]:
     for param, system, code, value in found.typed:
         yield typed_key(param.name, system, code, value)
     for param, text in found.sounds:
-        yield key(f"{param.name}!")
+        yield told(f"{param.name}!")
         for sound in phonetics.sounds(text):
             yield sound_key(param.name, sound)
 
@@ -102,7 +102,7 @@ def _combined(
     combined = [combined_key(param.name, one) for one in product(*equal)]
     if not combined or not all(forms):
         return (), ()
-    present = key(f"{param.name}!")
+    present = told(f"{param.name}!")
     if not forms:
         return (present, *combined), ()
     if len(forms) == 1:
@@ -138,7 +138,7 @@ def combined_key(name: str, parts: Iterable[int]) -> int:
     total = key(f"{name}$")
     for part, factor in zip(parts, _FACTORS, strict=False):
         total += part * factor
-    return (total + _HALF) % _ALL - _HALF
+    return ((total + _HALF) % _ALL - _HALF) & ~1  # even: rows are found by it
 
 
 def with_unit(combined: int, unit: int) -> int:

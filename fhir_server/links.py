@@ -21,6 +21,8 @@ Find = Callable[[str], str | None]
 Way = dict[str, tuple[Kind | Literal["below"], str]]
 
 _URIS = frozenset({"uri", "url", "canonical", "oid", "uuid"})
+# Of `link#fragment` and `canonical|version` the link itself; matches any text.
+_BARE = re.compile(r"[^#|]*")
 _ANCHOR = re.compile(r"""(\b(?:href|src)\s*=\s*)("[^"]*"|'[^']*')""")
 
 
@@ -34,13 +36,13 @@ class Link:
     written: str
 
     def targets(self) -> list[str]:
-        """The links in this place, without `#fragment`."""
+        """The links in this place, without `#fragment` and `|version`."""
         if self.kind != "html":
-            return [self.written.partition("#")[0]]
+            return [_BARE.match(self.written)[0]]  # type: ignore[index]
         return [found[2][1:-1].partition("#")[0] for found in _ANCHOR.finditer(self.written)]
 
     def rewrite(self, find: Find) -> None:
-        """Put what `find` gives for the written link in its place; None keeps it. A `#fragment` stays where it was."""
+        """Put what `find` gives for the written link in its place; None keeps it. A `#fragment` or `|version` stays."""
         if self.kind == "html":
             self.holder[self.key] = _ANCHOR.sub(lambda found: _anchor(found, find), self.written)
         else:
@@ -100,9 +102,9 @@ class Walker:
 
 
 def _target(text: str, find: Find) -> str | None:
-    bare, hash, fragment = text.partition("#")
+    bare = _BARE.match(text)[0]  # type: ignore[index]
     target = find(bare) if bare else None
-    return None if target is None else f"{target}{hash}{fragment}"
+    return None if target is None else f"{target}{text[len(bare) :]}"
 
 
 def _anchor(found: re.Match[str], find: Find) -> str:

@@ -6,16 +6,16 @@ every link is found that names another entry or a condition. All problems are re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common import errors
-from fhir_server import access, bundle, conditional, exchange, links, write
+from fhir_server import access, bundle, conditional, exchange, links, patch, write
 from fhir_server.bundle import Entry
 from fhir_server.exchange import Request, Server
 
-_RIGHTS = {"POST": "c", "PUT": "u", "DELETE": "d"}
+_RIGHTS = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,9 @@ class Plan:
     """A checked transaction.
 
     `by_url` finds an entry by what links may call it. `links` are the places that name another entry or a condition,
-    with the entry they stand in. `creates` are the conditional creates by entry index, `conditions` the conditional
-    references by their text, `claims` what is claimed for each key of the creates. `deleted` is what goes away, as
+    with the entry they stand in. `creates` are the conditional creates by entry index, `finds` the criteria in the URL
+    of an update, patch or delete, `patches` what the patches say. `conditions` are the conditional references by their
+    text, `claims` what is claimed for each key of the creates and conditional updates. `deleted` is what goes away, as
     `Type/id`.
     """
 
@@ -40,6 +41,8 @@ class Plan:
     by_url: dict[str, Entry] = field(default_factory=dict)
     links: list[tuple[Entry, links.Link]] = field(default_factory=list)
     creates: dict[int, conditional.Criteria] = field(default_factory=dict)
+    finds: dict[int, conditional.Criteria] = field(default_factory=dict)
+    patches: dict[int, patch.Patch] = field(default_factory=dict)
     conditions: dict[str, Condition] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
@@ -47,6 +50,11 @@ class Plan:
     def of(self, *methods: str) -> list[Entry]:
         """The entries with one of these methods, in order."""
         return [one for one in self.entries if one.method in methods]
+
+    def makers(self) -> dict[str, int]:
+        """Which entry makes, if nobody has yet, what meets some criteria, by their key."""
+        updates = {self.finds[one.index].key: one.index for one in self.of("PUT") if one.index in self.finds}
+        return {wanted.key: index for index, wanted in self.creates.items()} | updates
 
     def target(self, entry: Entry, link: str) -> Entry | None:
         """The entry that a link inside `entry` names (bundle.html#references), None for the world outside."""
@@ -63,7 +71,7 @@ def make(server: Server, request: Request, raw: Sequence[Any]) -> Plan:
         try:
             entry = bundle.entry(one, index, request.base)
             _check(server, request, entry, plan)
-            _refuse_twice(entry, seen)
+            _refuse_twice(entry, plan, seen)
             plan.entries.append(entry)
         except errors.Forbidden as problem:
             raise at_entry(problem, index) from None
@@ -95,37 +103,64 @@ def inside(index: int, expression: str) -> str:
 
 
 def _check(server: Server, request: Request, entry: Entry, plan: Plan) -> None:
-    type, url = entry.segments[0], f"{entry.at}.request.url"
+    if entry.method in ("GET", "HEAD"):
+        return  # whatever can be asked may be asked here: `transaction.run` tries it first
+    type, url = entry.segments[0] if entry.segments else "", f"{entry.at}.request.url"
     if type not in server.types:
         raise errors.Unreadable(f"request.url : type inconnu « {type[:60]} »", at=url)
-    if entry.method in ("GET", "HEAD"):
-        return
-    if entry.method not in _RIGHTS or len(entry.segments) != (1 if entry.method == "POST" else 2):
+    if len(entry.segments) > (1 if entry.method == "POST" else 2):
         shown = f"{entry.method} {'/'.join(entry.segments)[:80]}"
         raise exchange.unavailable(f"{shown} : pas disponible dans une transaction", at=url)
     access.may(request.caller, _RIGHTS[entry.method], type)
+    _check_condition(server, request, entry, plan)
     if entry.method == "DELETE":
-        plan.deleted.add(entry.ref)
+        if entry.index not in plan.finds:
+            plan.deleted.add(entry.ref)
         return
     if entry.resource is None:
-        raise errors.Unreadable("resource est obligatoire pour POST et PUT", at=f"{entry.at}.resource")
+        raise errors.Unreadable("resource est obligatoire pour POST, PUT et PATCH", at=f"{entry.at}.resource")
+    if entry.method == "PATCH":
+        patch.allowed(request.caller, type)
+        plan.patches[entry.index] = patch.read(server, entry.request(request, request.prefer))
+        return
     write.content(server, entry.request(request, request.prefer), type)
-    if entry.method == "PUT":
+    if entry.method == "PUT" and entry.index not in plan.finds:
         write.refuse_other_id(entry.resource, type, entry.segments[1])
-    elif b"if-none-exist" in entry.headers:
+
+
+def _check_condition(server: Server, request: Request, entry: Entry, plan: Plan) -> None:
+    """What the entry looks for: in its URL when that names no id, or in `ifNoneExist`."""
+    type, url = entry.segments[0], f"{entry.at}.request.url"
+    if entry.method == "POST":
+        if b"if-none-exist" not in entry.headers:
+            return
         text, at = entry.headers[b"if-none-exist"].decode(), f"{entry.at}.request.ifNoneExist"
-        wanted = conditional.criteria(server, request, type, text, at=at)
-        plan.creates[entry.index] = wanted
+        wanted = plan.creates[entry.index] = conditional.criteria(server, request, type, text, at=at)
+    elif len(entry.segments) == 2:
+        return
+    elif entry.method == "DELETE" and not entry.params:
+        raise errors.Unreadable("Suppression sans critère : donnez un id ou une condition", at=url)
+    else:
+        wanted = plan.finds[entry.index] = conditional.of_params(server, request, type, entry.params, at=url)
+    if entry.method in ("POST", "PUT"):
         plan.claims[wanted.key] = wanted.key
 
 
-def _refuse_twice(entry: Entry, seen: set[str]) -> None:
+def _refuse_twice(entry: Entry, plan: Plan, seen: set[str]) -> None:
+    """R4 http.html#trules: no identity twice. The same criteria find the same; only creates may share theirs."""
     names = {entry.full_url} - {""}
-    if entry.method in ("PUT", "DELETE"):
+    if find := plan.finds.get(entry.index):
+        names |= {find.key, f"new|{find.key}"}
+    elif entry.method in ("PUT", "PATCH", "DELETE"):
         names.add(entry.ref)
+    elif create := plan.creates.get(entry.index):
+        if create.key in seen:
+            raise errors.Unreadable("ifNoneExist : les critères d'une autre entrée, qui écrit aussi", at=entry.at)
+        seen.add(f"new|{create.key}")
     if twice := names & seen:
-        raise errors.Unreadable(f"{min(twice)[:100]} : deux fois dans la même transaction", at=entry.at)
-    seen |= names
+        shown = "mêmes critères" if find else min(twice)[:100]
+        raise errors.Unreadable(f"{shown} : deux fois dans la même transaction", at=entry.at)
+    seen |= names - {f"new|{find.key}"} if find else names
 
 
 def _names(entries: list[Entry]) -> dict[str, Entry]:
@@ -136,10 +171,12 @@ def _names(entries: list[Entry]) -> dict[str, Entry]:
     names: dict[str, Entry] = {}
     short: dict[str, Entry | None] = {}
     for one in entries:
-        if one.resource is None:
+        if one.resource is None or one.method not in ("POST", "PUT", "PATCH"):
             continue
         if one.full_url:
             names[one.full_url] = one
+        if one.method == "PATCH":
+            continue
         type = one.segments[0]
         tail = "/".join(one.full_url.rsplit("/", 2)[-2:])
         own = f"{type}/{one.resource.get('id', '')}"
@@ -154,9 +191,7 @@ def _names(entries: list[Entry]) -> dict[str, Entry]:
 def _find_links(server: Server, request: Request, plan: Plan) -> list[errors.Issue]:
     issues: list[errors.Issue] = []
     for entry in plan.entries:
-        if entry.resource is None or entry.method not in ("POST", "PUT"):
-            continue
-        for link in server.walker.links(entry.resource):
+        for link in _links(server, plan, entry):
             if link.kind == "reference" and "?" in link.written:
                 try:
                     _keep_condition(server, request, plan, (entry, link))
@@ -165,6 +200,13 @@ def _find_links(server: Server, request: Request, plan: Plan) -> list[errors.Iss
             elif any(plan.target(entry, target) for target in link.targets()):
                 plan.links.append((entry, link))
     return issues
+
+
+def _links(server: Server, plan: Plan, entry: Entry) -> Iterable[links.Link]:
+    """The links that an entry writes."""
+    if entry.index in plan.patches:
+        return plan.patches[entry.index].links(server.walker)
+    return server.walker.links(entry.resource) if entry.resource and entry.method in ("POST", "PUT") else ()
 
 
 def _keep_condition(server: Server, request: Request, plan: Plan, place: tuple[Entry, links.Link]) -> None:

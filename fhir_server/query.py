@@ -54,6 +54,7 @@ class Parsed:
     ignored: list[str]
     summary_count: bool
     elements: tuple[str, ...]
+    summary: str
     format: str | None
     pretty: bool | None
 
@@ -134,6 +135,7 @@ class _Draft:
             ignored=self.ignored,
             summary_count=summary_count,
             elements=tuple(one for one in self.single.get("_elements", "").split(",") if one),
+            summary=self.single.get("_summary", ""),
             format=self.single.get("_format"),
             pretty=None if pretty is None else pretty == "true",
         )
@@ -145,7 +147,7 @@ class _Draft:
 def _check_characters(name: str, value: str) -> None:
     """NUL and halves of surrogate pairs are in no valid FHIR value, and no database takes them."""
     text = name + value
-    if "\0" in text or any("\ud800" <= one <= "\udfff" for one in text):
+    if "\0" in text or (not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text)):
         raise refusal("La recherche contient des caractères interdits", "", "invalid")
 
 
@@ -202,9 +204,7 @@ def _plain(read: Read) -> Read:
 
 
 def _summary(draft: _Draft, name: str, value: str) -> None:
-    if value in ("true", "text", "data"):
-        raise refusal(f"_summary={value} n'est pas encore disponible", name, "not-supported")
-    _once("count|false", "attendu count ou false")(draft, name, value)
+    _once("true|text|data|count|false", "attendu true, text, data, count ou false")(draft, name, value)
 
 
 def _sort(draft: _Draft, name: str, value: str) -> None:

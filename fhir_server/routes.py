@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from common import errors
-from fhir_server import bundle, capability, operations, read, search, transaction, write
+from fhir_server import bundle, capability, history, operations, patch, read, search, transaction, write
 from fhir_server.exchange import Answer, Request, Server
 
 Shape = Literal[
@@ -87,11 +87,17 @@ _SYSTEM = frozenset({"system", "metadata", "system-history", "system-search"})
 _TABLE: dict[tuple[Shape, str], Callable[[Server, Request], Awaitable[Answer]]] = {
     ("instance", "GET"): read.read,
     ("instance", "PUT"): write.update,
+    ("instance", "PATCH"): patch.patch,
     ("instance", "DELETE"): write.delete,
     ("version", "GET"): read.vread,
-    ("instance-history", "GET"): read.history,
+    ("instance-history", "GET"): history.of_one,
+    ("type-history", "GET"): history.of_type,
+    ("system-history", "GET"): history.of_system,
     ("type", "GET"): search.by_url,
     ("type", "POST"): write.create,
+    ("type", "PUT"): write.update,
+    ("type", "PATCH"): patch.patch,
+    ("type", "DELETE"): write.delete,
     ("type-search", "POST"): search.by_form,
     ("system", "POST"): _bundle,
     ("metadata", "GET"): capability.metadata,

@@ -7,12 +7,14 @@ of them among its readers.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from common import errors
+from fhir_server import around, timeline
 from fhir_server.changes import Claim, Finish, Stored
 from fhir_server.conditions import Query, Rows
 
@@ -126,6 +128,7 @@ class Write:
     actor: str = ""
     cause: str = ""
     announced: bool = False  # other workers are to be woken for its events
+    begun: float = field(default_factory=time.monotonic)  # when it was prepared, by the clock of this process
 
     @property
     def is_empty(self) -> bool:
@@ -237,6 +240,15 @@ class Engine(Protocol):
 
     async def search(self, query: Query, memberships: Memberships) -> Page:
         """One page. Raises Unreadable when the cursor is not one of ours."""
+
+    async def past(self, asked: timeline.Asked, memberships: Memberships) -> timeline.Found:
+        """One page of versions; `complete` is left to the store."""
+
+    async def compartment(self, asked: around.Asked, memberships: Memberships) -> around.Found:
+        """One page of a compartment."""
+
+    async def settled(self, now: int) -> int:
+        """Up to which moment everything that other processes write is committed, when it is `now`."""
 
     async def write(self, write: Write) -> None:
         """Durable when it returns. Raises Conflict, Taken, Moved; then nothing is written."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from common import errors
-from fhir_server import access, entries, exchange, includes, media, outcome, page, query
+from fhir_server import access, entries, exchange, includes, media, outcome, page, query, subset
 from fhir_server.exchange import Answer, Params, Request, Server
 
 # A form of parameters is text typed or listed by someone, not a document.
@@ -38,13 +38,12 @@ async def _search(server: Server, request: Request, params: Params) -> Answer:
     type = request.segments[0]
     access.may(request.caller, "s", type)
     asked = _understood(server, request, type, params)
-    if asked.elements:
-        raise exchange.unavailable("_elements n'est pas encore disponible ici", at="http._elements")
+    cut = _form(server, request, asked, type)
     found = await page.search(server.store, asked.query, caller=request.caller)
-    rows = [entries.found(request.base, row, "match") for row in found.rows]
+    rows = [entries.found(request.base, cut.row(row) if cut else row, "match") for row in found.rows]
     if found.rows and (asked.includes or asked.revincludes):
         also = await includes.follow(server, request.caller, asked, found.rows)
-        rows += [entries.found(request.base, row, "include") for row in also.rows]
+        rows += [entries.found(request.base, cut.row(row) if cut else row, "include") for row in also.rows]
         rows += [_remark(text, "too-costly", request) for text in also.remarks]
     rows += [_remark(f"Paramètre inconnu, ignoré : {name[:60]}", "not-supported", request) for name in asked.ignored]
     total = found.total
@@ -61,6 +60,16 @@ def _understood(server: Server, request: Request, type: str, params: Params) -> 
     except errors.Unreadable as problem:
         issues = (replace(one, expression=f"http.{one.expression}") for one in problem.issues)
         raise errors.Unreadable(problem.message, at=problem.at, issues=tuple(issues)) from None
+
+
+def _form(server: Server, request: Request, asked: query.Parsed, type: str) -> subset.Subset | None:
+    """The form in which the resources are wanted, None for whole."""
+    if not asked.elements and asked.summary in ("", "false", "count"):
+        return None
+    if asked.summary == "text" and (asked.includes or asked.revincludes):  # search.html#summary
+        raise errors.Unreadable("_summary=text ne se combine pas avec des inclusions", at="http._summary")
+    summary: subset.Summary = asked.summary  # type: ignore[assignment]
+    return subset.make(server.subsets, summary, asked.elements, (type,), lenient=request.prefer.lenient)
 
 
 def _links(request: Request, applied: Params, after: str | None) -> list[entries.Link]:

@@ -14,13 +14,14 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
 from weakref import WeakValueDictionary
 
 from common import clock, errors
-from fhir_server import access, ids, index
+from fhir_server import access, around, ids, index, timeline
 from fhir_server.access import Caller
 from fhir_server.changes import Change, Create, Delete, Resource, Share, Stored, Update
 from fhir_server.commit import GivenIds, Indexer, Preparer, Valid
@@ -82,7 +83,7 @@ class Store:
         self._announce = announce
         self._listeners: list[Listener] = []
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._writing: set[asyncio.Task[None]] = set()
+        self._writing: dict[asyncio.Task[None], int] = {}  # what is under way, and the moment that it carries
         self._view = View(self)
         journal, outbox = Journal(engine, given.next, now), Outbox(engine, now)
         self.journal_keep, self.journal_find, self.journal_settle = journal.keep, journal.find, journal.settle
@@ -180,6 +181,23 @@ class Store:
             raise _unknown(type, id)
         return found
 
+    async def past(self, asked: timeline.Asked, *, caller: Caller) -> timeline.Found:
+        """One page of the history of several types. Raises Forbidden for a type that the caller may not read."""
+        for type in asked.types:
+            access.may(caller, "r", type)
+        if asked.after is not None:
+            return await self._engine.past(asked, caller.memberships)
+        now = clock.micros(self.now())
+        mine = min(self._writing.values(), default=now)
+        complete = min(mine, await self._engine.settled(now))  # before the page is read, not after
+        found = await self._engine.past(asked, caller.memberships)
+        return replace(found, complete=complete - complete % 1000)
+
+    async def compartment(self, asked: around.Asked, *, caller: Caller) -> around.Found:
+        """One page of a compartment: of its types, those that the caller may read."""
+        types = tuple(type for type in asked.types if access.can(caller, "r", type))
+        return await self._engine.compartment(replace(asked, types=types), caller.memberships)
+
     async def search(self, query: Query, *, caller: Caller) -> Page:
         """One page. Without a sort: newest first. Raises Unreadable for a cursor that is not ours, Unavailable."""
         access.may(caller, "s", query.type)
@@ -196,7 +214,7 @@ class Store:
         wanted = []
         for ref in dict.fromkeys(refs):
             type, _, id = ref.partition("/")
-            if _is_ref(type, id) and _may_read(caller, type):
+            if _is_ref(type, id) and access.can(caller, "r", type):
                 wanted.append((type, id))
         found = await self._engine.stored(wanted, caller.memberships) if wanted else []
         return {one.ref: one for one in found if one.method != "DELETE"}
@@ -239,8 +257,8 @@ class Store:
         if not write.is_empty:
             # A caller who goes away does not keep others from hearing what was committed.
             task = asyncio.ensure_future(self._write(write))
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
+            self._writing[task] = prepared.now
+            task.add_done_callback(self._writing.pop)
             await asyncio.shield(task)
         refs = [(one.type, one.id) for one in given if isinstance(one, (Create, Update, Delete))]
         # A delete of what the caller may not see ends as one of what was never there.
@@ -305,14 +323,6 @@ def _event(row: Row, seq: int) -> Event:
 
 def _is_ref(type: str, id: str) -> bool:
     return _TYPE.fullmatch(type) is not None and _ID.fullmatch(id) is not None
-
-
-def _may_read(caller: Caller, type: str) -> bool:
-    try:
-        access.may(caller, "r", type)
-    except errors.Forbidden:
-        return False
-    return True
 
 
 def _present(found: Stored | None, type: str, id: str) -> Stored:

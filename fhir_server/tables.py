@@ -9,8 +9,8 @@ The two engines differ where their indexes differ, and only there:
   in `hot` as well. Every table starts with `part` (`ids.py`), first column of its primary key and of each unique key,
   so that Citus can spread the schema without changing it; an id chosen by a client is found through `locator`.
 - SQLite is one file on one machine: a rid is enough to find a row, (type, fid) is unique by itself, and `hot`,
-  clustered by hash, holds all equality keys and one key for each reader. Arrays are packed little-endian 64-bit
-  integers.
+  clustered by hash, holds the equality keys that lead to rows and one key for each reader. Arrays are packed
+  little-endian 64-bit integers.
 
 Times are microseconds since 1970 in UTC. A resource without a clinical date has `sort_date` = NO_DATE.
 """
@@ -48,6 +48,7 @@ def schema(dialect: str) -> MetaData:
     metadata = MetaData()
     spread = dialect == "postgresql"
     _resource(metadata, spread)
+    _version(metadata, spread)
     _hot(metadata, spread)
     _ranges(metadata, spread)
     _event(metadata, spread)
@@ -93,10 +94,14 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         _primary(spread, "rid"),
         UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
         Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
-        Index("resource_by_update", "type", "updated", "rid", postgresql_where=alive, sqlite_where=alive),
+        # Tombstones too: histories show them.
+        Index("resource_by_update", "type", "updated", "rid"),
         *([_keys_index()] if spread else []),
         sqlite_strict=True,
     )
+
+
+def _version(metadata: MetaData, spread: bool) -> None:
     Table(
         "version",
         metadata,
@@ -109,6 +114,7 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         _column("method", WORDS),
         _column("body", LargeBinary),
         _primary(spread, "rid", "version"),
+        Index("version_by_update", "type", "updated", "rid", "version"),
         sqlite_strict=True,
     )
 

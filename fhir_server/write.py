@@ -6,7 +6,6 @@ the request become a change and the outcome becomes an answer.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from common import errors
@@ -14,9 +13,7 @@ from fhir_server import access, binary, conditional, exchange, media, outcome, s
 from fhir_server.changes import Create, Delete, Resource, Stored, Update
 from fhir_server.exchange import Answer, Request, Server
 
-ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-
-_IF_MATCH = "http.If-Match"
+ID = conditional.ID
 
 
 async def create(server: Server, request: Request) -> Answer:
@@ -26,6 +23,8 @@ async def create(server: Server, request: Request) -> Answer:
     """
     type = request.segments[0]
     access.may(request.caller, "c", type)
+    if request.params:
+        refuse_parameters(request)
     body = content(server, request, type)
     if condition := request.header(b"if-none-exist"):
         wanted = conditional.criteria(server, request, type, condition, at="http.If-None-Exist")
@@ -38,11 +37,17 @@ async def create(server: Server, request: Request) -> Answer:
 async def update(server: Server, request: Request) -> Answer:
     """`PUT [base]/Type/id`: a new version; from a system caller also a new resource under its own id.
 
+    `PUT [base]/Type?criteria` is a conditional update (`conditional.update`).
+
     Raises Unreadable when the body has no id or another one, NotFound (`replacement`), Stale when `If-Match` or
     `If-None-Match: *` does not hold.
     """
+    if len(request.segments) == 1:
+        return await _update_what_meets(server, request)
     type, id = request.segments
     access.may(request.caller, "u", type)
+    if request.params:
+        refuse_parameters(request)
     body = content(server, request, type)
     refuse_other_id(body, type, id)
     change, status = await replacement(server, request, body, id=id)
@@ -60,18 +65,46 @@ async def update(server: Server, request: Request) -> Answer:
 async def delete(server: Server, request: Request) -> Answer:
     """`DELETE [base]/Type/id`: 204 (200 with an outcome if preferred), also when there was nothing to be seen.
 
-    Raises Stale when `If-Match` does not hold.
+    `DELETE [base]/Type?criteria` deletes the one resource that meets them. Raises Stale when `If-Match` does not hold,
+    without criteria, or when several resources meet them: there is no multiple delete.
     """
-    type, id = request.segments
+    type, *rest = request.segments
     access.may(request.caller, "d", type)
-    version = if_match(request)
-    rows = await server.store.commit([Delete(type, id, version)], caller=request.caller)
-    stored = rows[0] if rows else None
+    conditional.only_new(request)
+    if not rest:
+        if not request.params:
+            raise errors.Stale("Suppression sans critère : donnez un id ou une condition", at=conditional.AT_URL)
+        stored = await conditional.delete(server, request, conditional.of_url(server, request))
+        return deleted(request, stored, stored.ref if stored else type)
+    if request.params:
+        refuse_parameters(request)
+    change = Delete(type, rest[0], conditional.expected(request))
+    rows = await server.store.commit([change], caller=request.caller)
+    return deleted(request, rows[0] if rows else None, f"{type}/{rest[0]}")
+
+
+async def _update_what_meets(server: Server, request: Request) -> Answer:
+    type = request.segments[0]
+    access.may(request.caller, "u", type)
+    wanted = conditional.of_url(server, request)
+    stored, status = await conditional.update(server, request, wanted, content(server, request, type))
+    return written(request, stored, status)
+
+
+def deleted(request: Request, stored: Stored | None, named: str) -> Answer:
+    """The answer to a delete of what was `named`; `stored` is the mark it left, None when nothing met the criteria."""
     headers = exchange.version_headers(stored)[:1] if stored else []
     if request.prefer.returns == "OperationOutcome":
-        told = outcome.information(f"{type}/{id} n'existe pas ou plus", request.id)
+        told = outcome.information(f"{named} n'existe pas ou plus", request.id)
         return Answer(200, outcome.encode(told), headers, stored=stored)
     return Answer(204, headers=headers, stored=stored)
+
+
+def refuse_parameters(request: Request) -> None:
+    """A write of one resource takes no parameters: they are refused, not ignored, unless the client is lenient."""
+    if request.params and not request.prefer.lenient:
+        name = request.params[0][0][:60]
+        raise errors.Unreadable(f"{name} : paramètre inconnu ici", at=f"http.{name}")
 
 
 def content(server: Server, request: Request, type: str) -> Resource:
@@ -98,16 +131,19 @@ async def replacement(server: Server, request: Request, body: Resource, *, id: s
     whatever the conditions of the request. Raises NotFound for both, Stale when a condition does not hold.
     """
     type = request.segments[0]
+    is_only_new = conditional.only_new(request)
     state = await _state(server, request.caller, type, id)
     if state == "unknown" and request.caller.memberships is not None:
         text = f"{type}/{id} n'existe pas ; l'identifiant est attribué par le serveur : créez par POST"
         raise errors.NotFound(text, at=f"{type}.id")
-    if request.header(b"if-none-match").strip() == "*" and state == "there":
+    if is_only_new and state == "there":
         raise errors.Stale(f"{type}/{id} existe déjà (If-None-Match: *)", at="http.If-None-Match")
     if b"if-match" in request.headers:
         if state != "there":
-            raise errors.Stale(f"{type}/{id} n'existe pas : la version attendue n'est pas là", at=_IF_MATCH)
-        return Update(type, id, body, if_match(request)), 200
+            raise errors.Stale(
+                f"{type}/{id} n'existe pas : la version attendue n'est pas là", at=conditional.AT_IF_MATCH
+            )
+        return Update(type, id, body, conditional.expected(request)), 200
     if state == "unknown":
         return Create(type, id, body), 201
     return Update(type, id, body), 200 if state == "there" else 201
@@ -131,13 +167,6 @@ def written(request: Request, stored: Stored, status: int) -> Answer:
 def location(base: str, stored: Stored) -> str:
     """The address of one version."""
     return f"{base}/{stored.type}/{stored.id}/_history/{stored.version}"
-
-
-def if_match(request: Request) -> int | None:
-    """The version that `If-Match` expects, None without one. Raises Unreadable."""
-    if b"if-match" not in request.headers:
-        return None
-    return exchange.expected_version(request.header(b"if-match"), at=_IF_MATCH)
 
 
 async def _state(server: Server, caller: access.Caller, type: str, id: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common import errors
 from common.events import Events, emit
+from fhir_server.r4 import load
 from hub import database, serve, settings
 
 RESTART_SECONDS = 1.0
@@ -24,6 +25,7 @@ def run(config: settings.Settings, *, ports_file: Path | None = None, worker: in
         raise errors.Unreadable("workers : plusieurs processus demandent PostgreSQL", at="workers")
     if worker == 0:
         database.prepare(config)
+        load.prepare(config.data / "cache")
     try:
         import uvloop
 

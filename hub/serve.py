@@ -96,7 +96,7 @@ async def _application(room: Room, config: settings.Settings) -> Any:
     people = signin.SignIn(database.kept_tokens(config), demo=config.demo)
     live = feed.Feed()
     room.store.listen(live.publish)
-    outside = site.build(room.store)
+    outside = site.build(room.store, lambda: fhir.openapi())
     fhir = app.build_app(
         room.store,
         authenticate=people.check,

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common import clock, errors
 from common.events import Events, emit
 from web import assets, fhir, layout, live, session
-from web.pages import conversation, document, inbox, message, signin
+from web.pages import api, conversation, document, inbox, message, signin
 from web.room import Feed, Persona, Room, SignIn
 
 MAX_BODY = 16 * 1024 * 1024  # base64 in a transaction makes it a third more, under the record's 25 MiB
@@ -79,6 +79,7 @@ def _routes(room: Room) -> list[Route]:
     table: list[tuple[str, str, Handler]] = [
         ("GET", "/", inbox.page),
         ("GET", "/fragments/boite", inbox.fragment),
+        ("GET", "/docs", api.page),
         ("GET", "/connexion", signin.page),
         ("POST", "/connexion", signin.enter),
         ("POST", "/deconnexion", signin.leave),

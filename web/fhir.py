@@ -44,6 +44,10 @@ class Client:
         if correlation:
             self._headers["X-Request-Id"] = correlation
 
+    async def metadata(self) -> Resource:
+        """The CapabilityStatement; needs no token."""
+        return _body(await self._ask("GET", "metadata"))
+
     async def read(self, type: str, id: str) -> Resource:
         """One resource. Raises NotFound (also when it may not be seen) or Gone."""
         return _body(await self._ask("GET", f"{type}/{id}"))

@@ -15,12 +15,14 @@ from typing import Any
 import asyncpg
 
 from common import errors
-from fhir_server import ids
+from fhir_server import around, ids, timeline
 from fhir_server.changes import Stored
 from fhir_server.conditions import Ids, Query
 from fhir_server.engines import (
+    compartment,
     postgres_claims,
     postgres_outbox,
+    postgres_past,
     postgres_search,
     postgres_statistics,
     postgres_write,
@@ -72,7 +74,7 @@ class Postgres:
 
     def __init__(self, dsn: str, worker: int) -> None:
         self._lookups = Connections(dsn, _READERS + _OTHERS, _LOOKUPS)
-        self._writers = Connections(dsn, _WRITERS, {"jit": "off"})
+        self._writers = Connections(dsn, _WRITERS, {"jit": "off", "application_name": postgres_past.WRITER})
         self._searchers = Connections(dsn, _SEARCHERS, postgres_search.SETTINGS)
         self._reads = Batches[_Asked, list[Any]](self._lookups, _READERS, _BATCH, partial(_look_up, _STORED))
         self._gets = Batches[_Asked, list[Any]](self._lookups, 1, _BATCH, partial(_look_up, _ROW))
@@ -154,6 +156,25 @@ class Postgres:
         with translated():
             async with self._searchers.one() as connection:
                 return await postgres_search.search(connection, query, memberships, parts=parts)
+
+    async def past(self, asked: timeline.Asked, memberships: Memberships) -> timeline.Found:
+        """One page of versions."""
+        with translated():
+            async with self._searchers.one() as connection:
+                return await postgres_past.find(connection, asked, memberships)
+
+    async def compartment(self, asked: around.Asked, memberships: Memberships) -> around.Found:
+        """One page of a compartment."""
+        sql, args = compartment.select(postgres_search.DIALECT, asked, memberships)
+        with translated():
+            async with self._searchers.one() as connection:
+                return compartment.page(asked, await connection.fetch(sql, *args))
+
+    async def settled(self, now: int) -> int:
+        """Others write too, on connections that the server knows by their name."""
+        with translated():
+            async with self._lookups.one() as connection:
+                return await postgres_past.settled(connection, now)
 
     async def _parts(self, type: str, some: Sequence[str]) -> list[int]:
         refs = [(type, id) for id in some]

@@ -17,7 +17,7 @@ import asyncpg
 
 from common import errors
 from fhir_server import ids
-from fhir_server.engines import postgres_claims
+from fhir_server.engines import postgres_claims, postgres_past
 from fhir_server.engines.connections import Connection
 from fhir_server.rows import JournalRow, Moved, Put, Write
 
@@ -128,6 +128,7 @@ async def together(connection: Connection, writes: Sequence[Write | JournalRow])
     """All of these commits in one transaction. Raises what any of them raises; then none of them happened."""
     entries = [_kept(one) for one in writes if isinstance(one, JournalRow)]
     commits = [one for one in writes if isinstance(one, Write)]
+    postgres_past.refuse_late(commits)
     if not commits:
         await connection.executemany(KEEP, entries)
     elif not entries and all(map(_only_creates, commits)):

@@ -240,7 +240,7 @@ class Select:
 def _is_counted_by_key(condition: Condition, dialect: Dialect) -> bool:
     if not isinstance(condition, Keys) or len(condition.any_of) != 1 or condition.negated or condition.needles:
         return False
-    return condition.ordered or dialect.row == ("rid",)
+    return not condition.is_told if dialect.row == ("rid",) else condition.ordered
 
 
 def found_by(condition: Condition, dialect: Dialect, type: str, statement: Statement) -> str:

@@ -15,16 +15,17 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from common import errors
-from fhir_server import ids
+from fhir_server import around, ids, timeline
 from fhir_server.changes import Stored
 from fhir_server.conditions import Query
-from fhir_server.engines import sqlite_search, sqlite_write, sqlite_writer
+from fhir_server.engines import compartment, sqlite_past, sqlite_search, sqlite_write, sqlite_writer
 from fhir_server.engines.searching import Statement
 from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
 
+_Answer = TypeVar("_Answer")
 _TICK = 20_000  # steps of the virtual machine, about 1 ms; counted over all runs of a statement, so one is not yet long
 _INLINE_TICKS = 4  # what a search may take before it moves to a thread
 _ENDLESS = 2**62
@@ -35,6 +36,7 @@ _ROW = (
     "r.part, r.rid, r.type, r.fid, r.version, r.updated, r.deleted, r.sort_date, r.method, r.generation, r.readers, "
     "r.eq, r.body"
 )
+_ANY = f"SELECT {_STORED} FROM resource r WHERE r.type = ? AND r.fid = ?"
 _JOURNAL = "part, seq, door, key, at, state, settled, cause, meta, answer, raw"
 _BY_KEY = "door = ? AND key = ? ORDER BY (state = 'accepted') DESC, seq DESC"
 
@@ -78,9 +80,11 @@ class Sqlite:
 
     async def read(self, type: str, id: str, memberships: Memberships) -> Stored | None:
         """The current version, if it may be seen."""
-        seen, keys = _seen(memberships)
-        sql = f"SELECT {_STORED} FROM resource r WHERE r.type = ?{len(keys) + 1} AND r.fid = ?{len(keys) + 2}{seen}"
-        found = self._one(sql, (*keys, type, id))
+        if memberships is None:
+            found = self._one(_ANY, (type, id))
+        else:
+            keys = [_packed(one) for one in memberships]
+            found = self._one(_seen_read(len(keys)), (*keys, type, id))
         return Stored(*found) if found else None
 
     async def stored(self, refs: Sequence[tuple[str, str]], memberships: Memberships) -> list[Stored]:
@@ -117,21 +121,40 @@ class Sqlite:
 
     async def search(self, query: Query, memberships: Memberships) -> Page:
         """Inline while it is short."""
+        return await self._measured(lambda connection: sqlite_search.search(connection, query, memberships))
+
+    async def past(self, asked: timeline.Asked, memberships: Memberships) -> timeline.Found:
+        """Inline while it is short."""
+        return await self._measured(lambda connection: sqlite_past.find(connection, asked, memberships))
+
+    async def compartment(self, asked: around.Asked, memberships: Memberships) -> around.Found:
+        """Inline while it is short."""
+        sql, args = compartment.select(sqlite_search.DIALECT, asked, memberships)
+        return await self._measured(
+            lambda connection: compartment.page(asked, connection.execute(sql, args).fetchall())
+        )
+
+    async def settled(self, now: int) -> int:
+        """One process alone writes, and the store knows what it has under way."""
+        return now
+
+    async def _measured(self, run: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        """What `run` gives: inline while it is short, else again in a thread."""
         self._ticks = _INLINE_TICKS
         try:
-            return sqlite_search.search(self._reader, query, memberships)
+            return run(self._reader)
         except sqlite3.OperationalError as problem:
             if str(problem) != "interrupted":
                 raise errors.Unavailable("la base ne répond pas ; réessayez") from problem
         finally:
             self._ticks = _ENDLESS
-        return await self._loop.run_in_executor(self._threads, self._long_search, query, memberships)
+        return await self._loop.run_in_executor(self._threads, self._long, run)
 
     def _tick(self) -> bool:
         self._ticks -= 1
         return self._ticks < 0
 
-    def _long_search(self, query: Query, memberships: Memberships) -> Page:
+    def _long(self, run: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = sqlite_writer.connect(self._path)
@@ -139,7 +162,7 @@ class Sqlite:
         end = time.monotonic() + _LONGEST_SEARCH_SECONDS
         connection.set_progress_handler(lambda: time.monotonic() > end, _CHECK_STEPS)
         try:
-            return sqlite_search.search(connection, query, memberships)
+            return run(connection)
         except sqlite3.OperationalError as problem:
             raise errors.Unavailable("recherche trop longue ; ajoutez un critère") from problem
 
@@ -217,12 +240,22 @@ def _seen(memberships: Memberships) -> tuple[str, tuple[bytes, ...]]:
     """The reader predicate with its arguments, which come first."""
     if memberships is None:
         return "", ()
-    return _seen_sql(len(memberships)), tuple(sqlite_search.packed((one,)) for one in memberships)
+    return _seen_sql(len(memberships)), tuple(map(_packed, memberships))
 
 
 @lru_cache(maxsize=256)
 def _seen_sql(count: int) -> str:
     return " AND " + sqlite_search.visible(range(count), Statement("?"))
+
+
+@lru_cache(maxsize=256)
+def _seen_read(count: int) -> str:
+    return f"SELECT {_STORED} FROM resource r WHERE r.type = ?{count + 1} AND r.fid = ?{count + 2}{_seen_sql(count)}"
+
+
+@lru_cache(maxsize=65536)
+def _packed(key: int) -> bytes:
+    return sqlite_search.packed((key,))
 
 
 def _row(found: tuple[Any, ...]) -> Row:

@@ -48,6 +48,9 @@ def visible(memberships: Sequence[int], statement: Statement) -> str:
 
 
 def _has_key(condition: Keys, statement: Statement) -> str:
+    if condition.is_told:
+        found = " OR ".join(f"instr(r.eq, {statement.arg(packed((one,)))}) % 8 = 1" for one in condition.any_of)
+        return f"{'NOT ' if condition.negated else ''}({found})"
     marks = ", ".join(map(statement.arg, condition.any_of))
     same = "k.sort_date = r.sort_date AND k.rid = r.rid"
     return f"{'NOT ' if condition.negated else ''}EXISTS (SELECT 1 FROM hot k WHERE k.hash IN ({marks}) AND {same})"
@@ -134,7 +137,7 @@ def _over_keys(condition: Keys) -> Driver:
 
 def _can_drive(condition: Condition) -> bool:
     if isinstance(condition, Keys):
-        return not condition.negated
+        return not (condition.negated or condition.is_told)
     return select.is_range(condition) or isinstance(condition, (Ids, Updated))
 
 

@@ -1,12 +1,11 @@
 """How does one commit become rows on SQLite?
 
-Runs in the writer thread, inside a savepoint. Each statement is one step of the library: a step gives the interpreter's
-lock away and has to win it back, so the rows of one table go in together (`json_each`), not one by one.
+Runs in the writer thread, inside a savepoint. Each step of a statement gives the interpreter's lock away and has to win
+it back, so the rows of one table, of all resources of a commit, go in together (`sqlite_rows.py`).
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,36 +14,16 @@ from common import errors
 from fhir_server import ids
 from fhir_server.changes import Claim
 from fhir_server.conditions import Rows
+from fhir_server.engines import sqlite_rows
 from fhir_server.engines.sqlite_search import packed, reader_key
 from fhir_server.rows import JournalRow, Moved, Put, Row, Shared, Taken, Work, Write
 
-_RESOURCE = (
-    "INSERT INTO resource (part, rid, type, fid, version, updated, deleted, sort_date, method, generation, readers, "
-    "eq, body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
-)
 # The readers too: somebody may have shared the resource meanwhile, which makes no new version.
 _REPLACE = (
     "UPDATE resource SET part = ?, version = ?, updated = ?, deleted = ?, sort_date = ?, method = ?, generation = ?, "
     "readers = ?, eq = ?, body = ? WHERE rid = ? AND version = ? AND readers = ?"
 )
-_VERSION = "INSERT INTO version (rid, version, type, fid, updated, method, body) VALUES (?,?,?,?,?,?,?)"
-_HOT = "INSERT OR IGNORE INTO hot (hash, sort_date, rid) SELECT value, ?, ? FROM json_each(?)"
 _COLD = "DELETE FROM hot WHERE hash IN (SELECT value FROM json_each(?)) AND sort_date = ? AND rid = ?"
-_STR = (
-    "INSERT INTO str (rid, param, n, folded, raw) "
-    "SELECT ?, value ->> 0, key, value ->> 1, value ->> 2 FROM json_each(?)"
-)
-_DAT = (
-    "INSERT OR IGNORE INTO dat (rid, param, lo, hi) SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)"
-)
-_NUM = (
-    "INSERT OR IGNORE INTO num (rid, param, unit, lo, hi) "
-    "SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)"
-)
-_EVENT = (
-    "INSERT INTO event (part, lane, seq, type, fid, version, method, updated, actor, cause) "
-    "VALUES (?,?,?,?,?,?,?,?,?,?)"
-)
 _OUTBOX = (
     "INSERT INTO outbox (part, lane, seq, consumer, type, fid, due, attempts, leased_until, state, error) "
     "VALUES (?,?,?,?,?,?,?,0,0,'waiting','')"
@@ -69,14 +48,7 @@ def write(connection: sqlite3.Connection, write: Write) -> None:
     """All rows of a commit. Raises Conflict, Taken, Moved, NotFound (a journal entry that is not there)."""
     for claim in write.claims:
         _claim(connection, claim)
-    for put in write.puts:
-        if put.old is None:
-            _create(connection, put)
-        else:
-            _replace(connection, put, put.old)
-        row = put.row
-        event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
-        connection.execute(_EVENT, (*event, write.actor, write.cause))
+    _puts(connection, write)
     for shared in write.shared:
         _share(connection, shared)
     for one in write.outbox:
@@ -131,28 +103,49 @@ def park(connection: sqlite3.Connection, work: Work, error: str) -> None:
     )
 
 
-def _create(connection: sqlite3.Connection, put: Put) -> None:
-    row = put.row
-    values = (
-        row.part,
-        row.rid,
-        row.type,
-        row.fid,
-        row.version,
-        row.updated,
-        int(row.deleted),
-        row.sort_date,
-        row.method,
-    )
+def _puts(connection: sqlite3.Connection, write: Write) -> None:
+    """The new versions with their index rows and events, table by table."""
+    created = [put for put in write.puts if put.old is None]
+    _create(connection, [put.row for put in created])
+    filled = list(created)
+    for put in write.puts:
+        if put.old is not None and _replace(connection, put, put.old):
+            filled.append(put)
+    # Hashes are everywhere: in order, each page of the table is visited once.
+    hot = sorted((key, put.row.sort_date, put.row.rid) for put in created for key in _keys(put.row))
+    sqlite_rows.insert(connection, "hot", hot)
+    rows: dict[str, list[Sequence[object]]] = {"str": [], "dat": [], "num": [], "event": []}
+    for put in filled:
+        rid, index = put.row.rid, put.index
+        rows["str"] += [(rid, param, n, folded, raw) for n, (param, folded, raw) in enumerate(index.strings)]
+        rows["dat"] += [(rid, *one) for one in index.dates]
+        rows["num"] += [(rid, *one) for one in index.amounts]
+    for put in write.puts:
+        row = put.row
+        event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
+        rows["event"].append((*event, write.actor, write.cause))
+    for table, some in rows.items():
+        sqlite_rows.insert(connection, table, some)
+
+
+def _create(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    values = [
+        (
+            *(row.part, row.rid, row.type, row.fid, row.version, row.updated, int(row.deleted), row.sort_date),
+            *(row.method, row.generation, _packed(row.readers), packed(row.eq), row.body),
+        )
+        for row in rows
+    ]
     try:
-        connection.execute(_RESOURCE, (*values, row.generation, _packed(row.readers), packed(row.eq), row.body))
+        sqlite_rows.insert(connection, "resource", values)
     except sqlite3.IntegrityError as problem:
-        raise errors.Conflict(f"{row.ref} existe déjà") from problem
-    _add_keys(connection, row, _keys(row))
-    _add_ranges(connection, row, put.index)
+        known = "SELECT 1 FROM resource WHERE type = ? AND fid = ? AND rid <> ?"
+        taken = (row.ref for row in rows if connection.execute(known, (row.type, row.fid, row.rid)).fetchone())
+        raise errors.Conflict(f"{next(taken, rows[0].ref)} existe déjà") from problem
 
 
-def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> None:
+def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> bool:
+    """The row, its old version and its keys; whether its range rows are gone and have to be written again."""
     row = put.row
     values = (row.part, row.version, row.updated, int(row.deleted), row.sort_date, row.method, row.generation)
     keys = (_packed(row.readers), packed(row.eq))
@@ -160,13 +153,14 @@ def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> None:
     if not found.rowcount:
         raise Moved(row.ref)
     before = (old.rid, old.version, old.type, old.fid, old.updated, old.method, old.body)
-    connection.execute(_VERSION, before)
+    sqlite_rows.insert(connection, "version", [before])
     _rekey(connection, row, old)
-    if put.old_index is None or _ranges(put.old_index) != _ranges(put.index):
-        connection.execute("DELETE FROM str WHERE rid = ?", (row.rid,))
-        connection.execute("DELETE FROM dat WHERE rid = ?", (row.rid,))
-        connection.execute("DELETE FROM num WHERE rid = ?", (row.rid,))
-        _add_ranges(connection, row, put.index)
+    if put.old_index is not None and _ranges(put.old_index) == _ranges(put.index):
+        return False
+    connection.execute("DELETE FROM str WHERE rid = ?", (row.rid,))
+    connection.execute("DELETE FROM dat WHERE rid = ?", (row.rid,))
+    connection.execute("DELETE FROM num WHERE rid = ?", (row.rid,))
+    return True
 
 
 def _rekey(connection: sqlite3.Connection, row: Row, old: Row) -> None:
@@ -176,25 +170,15 @@ def _rekey(connection: sqlite3.Connection, row: Row, old: Row) -> None:
     if gone:
         connection.execute(_COLD, (_list(gone), old.sort_date, old.rid))
     if new:
-        _add_keys(connection, row, new)
+        sqlite_rows.insert(connection, "hot", [(key, row.sort_date, row.rid) for key in new])
 
 
 def _keys(row: Row) -> set[int]:
-    """What the row is found by: its equality keys, and its readers' keys of its type."""
-    return set() if row.deleted else {*row.eq, *(reader_key(row.type, one) for one in row.readers)}
+    """What the row is found by: its even equality keys (`keys.told`), and its readers' keys of its type.
 
-
-def _add_keys(connection: sqlite3.Connection, row: Row, keys: Iterable[int]) -> None:
-    connection.execute(_HOT, (row.sort_date, row.rid, _list(keys)))
-
-
-def _add_ranges(connection: sqlite3.Connection, row: Row, index: Rows) -> None:
-    if index.strings:
-        connection.execute(_STR, (row.rid, json.dumps(index.strings)))
-    if index.dates:
-        connection.execute(_DAT, (row.rid, json.dumps(index.dates)))
-    if index.amounts:
-        connection.execute(_NUM, (row.rid, json.dumps(index.amounts)))
+    A tombstone keeps the latter: histories show it to whoever saw the resource (searches look for `deleted` besides).
+    """
+    return {*(one for one in row.eq if not one & 1), *(reader_key(row.type, one) for one in row.readers)}
 
 
 def _ranges(index: Rows) -> tuple[frozenset[object], ...]:

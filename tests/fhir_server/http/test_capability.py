@@ -36,8 +36,16 @@ async def test_all_146_types_and_their_interactions_are_listed(statement: dict[s
     [rest] = statement["rest"]
     assert len(rest["resource"]) == 146
     codes = {one["code"] for one in of_type(statement, "Patient")["interaction"]}
-    assert codes == {"read", "vread", "update", "delete", "history-instance", "create", "search-type"}
-    assert {one["code"] for one in rest["interaction"]} == {"transaction", "batch"}
+    assert codes >= {"read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create"}
+    assert {one["code"] for one in rest["interaction"]} >= {"transaction", "batch", "history-system"}
+
+
+async def test_the_forms_of_patch_and_the_conditional_writes_are_declared(statement: dict[str, Any]) -> None:
+    formats = ["application/json-patch+json", "application/fhir+json", "application/fhir+xml"]
+    assert statement["patchFormat"] == formats
+    for one in statement["rest"][0]["resource"]:
+        said = one["conditionalCreate"], one["conditionalUpdate"], one["conditionalDelete"], one["conditionalRead"]
+        assert said == (True, True, "single", "full-support")
 
 
 async def test_ids_are_given_by_the_server_and_the_statement_says_so(statement: dict[str, Any]) -> None:
@@ -46,11 +54,12 @@ async def test_ids_are_given_by_the_server_and_the_statement_says_so(statement: 
 
 
 async def test_operations_are_listed_where_they_are(statement: dict[str, Any]) -> None:
-    assert of_type(statement, "Patient")["operation"] == [
-        {"name": "double", "definition": "http://x.test/OperationDefinition/double"}
-    ]
-    assert "operation" not in of_type(statement, "Observation")
-    assert statement["rest"][0]["operation"][0]["name"] == "double"
+    listed = {one["name"]: one["definition"] for one in of_type(statement, "Patient")["operation"]}
+    assert listed["double"] == "http://x.test/OperationDefinition/double"
+    assert listed["everything"] == "http://hl7.org/fhir/OperationDefinition/Patient-everything"
+    assert listed["meta-add"] == "http://hl7.org/fhir/OperationDefinition/Resource-meta-add"
+    assert not {"double", "everything"} & {one["name"] for one in of_type(statement, "Observation")["operation"]}
+    assert {"double", "meta"} <= {one["name"] for one in statement["rest"][0]["operation"]}
 
 
 async def test_operations_run_at_their_level_by_get_and_by_post(fhir: Client) -> None:

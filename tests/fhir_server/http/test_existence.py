@@ -34,15 +34,29 @@ def _read(method: str, tail: str, headers: dict[str, str]) -> Ask:
 
 def _bundle(kind: str, method: str, condition: dict[str, str]) -> Ask:
     def ask(client: Client, id: str) -> Any:
-        resource = a_patient(id=id) if method == "PUT" else None
+        resource = (
+            a_patient(id=id) if method == "PUT" else {"resourceType": "Parameters"} if method == "PATCH" else None
+        )
         extra = entry("POST", "Patient", a_patient())
         return client.post("", json=bundle(kind, entry(method, f"Patient/{id}", resource, **condition), extra))
 
     return ask
 
 
+def _patch(headers: dict[str, str], url: str = "/Patient/{id}") -> Ask:
+    sent = {"content": b"[]", "headers": {"Content-Type": "application/json-patch+json", **headers}}
+    return lambda client, id: client.patch(url.format(id=id), **sent)
+
+
+def _delete_found(client: Client, id: str) -> Any:
+    return client.delete(f"/Patient?_id={id}")
+
+
 ASKED: dict[str, Ask] = {
     **{f"PUT {one}": _put(one) for one in ETAGS},
+    **{f"PATCH {one}": _patch(one) for one in ETAGS},
+    "conditional PATCH": _patch({}, "/Patient?_id={id}"),
+    "conditional DELETE": _delete_found,
     "PUT that is not valid": _put({}, gender="robot"),
     **{f"{method} {tail}": _read(method, tail, {}) for method in ("GET", "HEAD") for tail in READS},
     "GET If-None-Match": _read("GET", "", {"If-None-Match": 'W/"1"'}),
@@ -50,6 +64,7 @@ ASKED: dict[str, Ask] = {
     **{f"DELETE {one}": _read("DELETE", "", one) for one in ETAGS},
     "DELETE told": _read("DELETE", "", {"Prefer": "return=OperationOutcome"}),
     **{f"{kind} PUT {one}": _bundle(kind, "PUT", one) for kind in ("batch", "transaction") for one in CONDITIONS},
+    **{f"{kind} PATCH {one}": _bundle(kind, "PATCH", one) for kind in ("batch", "transaction") for one in CONDITIONS},
     **{f"{kind} DELETE {one}": _bundle(kind, "DELETE", one) for kind in ("batch", "transaction") for one in CONDITIONS},
     **{f"{kind} GET": _bundle(kind, "GET", {}) for kind in ("batch", "transaction")},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,73 @@ def test_random_searches_are_answered_or_refused(door: Door, query: bytes, lenie
     prefer = b"handling=lenient" if lenient else b"handling=strict"
     for type in ("Patient", "Observation"):
         door.check(door.ask("GET", f"/fhir/{type}", query=query, prefer=prefer))
+
+
+PATIENT = msgspec.json.encode(a_patient(id="p"))
+POINTERS = st.lists(st.one_of(ELEMENTS, st.sampled_from(["0", "1", "-", "div", "family"])), max_size=4).map(
+    lambda steps: "".join(f"/{step}" for step in steps)
+)
+PATCH_VALUES = st.one_of(JSON_VALUE, st.sampled_from([{"reference": "Patient?_id=p"}, [{"family": "A"}], "1980"]))
+JSON_PATCHES = st.lists(
+    st.one_of(
+        JSON_VALUE,
+        st.fixed_dictionaries(
+            {"op": st.sampled_from(["add", "remove", "replace", "move", "copy", "test"]), "path": POINTERS},
+            optional={"value": PATCH_VALUES, "from": POINTERS},
+        ),
+    ),
+    max_size=4,
+)
+PATH_PARTS = st.sampled_from(
+    "Patient . name birthDate [0] where ( ) 'x' = and given extension('x') first() exists() value as ofType(string) "
+    "$this $ % @2020 meta contained resolve()".split()
+)
+PATCH_PATHS = st.one_of(
+    st.sampled_from(["Patient", "Patient.name", "Patient.name[0].given", "Patient.birthDate", "Patient.extension"]),
+    st.lists(PATH_PARTS, max_size=6).map("".join),
+    st.text(max_size=10),
+)
+PART = st.one_of(
+    st.fixed_dictionaries({"name": st.just("path"), "valueString": PATCH_PATHS}),
+    st.fixed_dictionaries(
+        {"name": st.just("type"), "valueCode": st.sampled_from(["add", "insert", "delete", "replace", "move", "x"])}
+    ),
+    st.fixed_dictionaries({"name": st.just("name"), "valueString": ELEMENTS}),
+    st.fixed_dictionaries(
+        {"name": st.just("value")},
+        optional={"valueString": JSON_VALUE, "_valueString": JSON_VALUE, "resource": RESOURCES, "part": JSON_VALUE},
+    ),
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["index", "source", "destination"]), "valueInteger": st.integers(-1, 2)}
+    ),
+)
+FHIRPATH_PATCHES = st.lists(
+    st.fixed_dictionaries({"name": st.just("operation"), "part": st.lists(PART, max_size=5)}), max_size=3
+).map(lambda found: {"resourceType": "Parameters", "parameter": found})
+
+
+@FEW
+@given(patch=st.one_of(JSON_PATCHES, JSON_VALUE))
+def test_random_json_patches_are_taken_or_refused(door: Door, patch: Any) -> None:
+    door.ask("PUT", "/fhir/Patient/p", body=PATIENT, content_type=b"application/json")
+    body = msgspec.json.encode(patch)
+    for query in (b"", b"_id=p"):
+        url = "/fhir/Patient" if query else "/fhir/Patient/p"
+        door.check(door.ask("PATCH", url, query=query, body=body, content_type=b"application/json-patch+json"))
+    data = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": b64encode(body).decode()}
+    entry = {"request": {"method": "PATCH", "url": "Patient/p"}, "resource": data}
+    sent = msgspec.json.encode({"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    door.check(door.ask("POST", "/fhir", body=sent, content_type=b"application/fhir+json"))
+    read = door.ask("GET", "/fhir/Patient/p")
+    assert (read[0], msgspec.json.decode(read[2])["id"]) == (200, "p")
+
+
+@FEW
+@given(patch=st.one_of(FHIRPATH_PATCHES, JSON_VALUE))
+def test_random_fhirpath_patches_are_taken_or_refused(door: Door, patch: Any) -> None:
+    door.ask("PUT", "/fhir/Patient/p", body=PATIENT, content_type=b"application/json")
+    body = msgspec.json.encode(patch)
+    door.check(door.ask("PATCH", "/fhir/Patient/p", body=body, content_type=b"application/fhir+json"))
+    entry = {"request": {"method": "PATCH", "url": "Patient?_id=p"}, "resource": patch}
+    sent = msgspec.json.encode({"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    door.check(door.ask("POST", "/fhir", body=sent, content_type=b"application/fhir+json"))

@@ -88,13 +88,6 @@ async def test_what_is_unknown_is_404(fhir: Client) -> None:
         assert (answer.status_code, issue(answer)["code"]) == (404, "not-found"), place
 
 
-@pytest.mark.parametrize("name", ["_elements=name", "_summary=true", "_at=2020"])
-async def test_parts_of_a_resource_are_refused_and_not_ignored(fhir: Client, url: str, name: str) -> None:
-    for place in (url, f"{url}/_history"):
-        answer = await fhir.get(f"{place}?{name}")
-        assert (answer.status_code, issue(answer)["code"]) == (400, "not-supported")
-
-
 async def test_an_unknown_parameter_of_a_read_is_refused_unless_lenient(fhir: Client, url: str) -> None:
     assert (await fhir.get(f"{url}?colour=red")).status_code == 400
     assert (await fhir.get(f"{url}?colour=red", headers={"Prefer": "handling=lenient"})).status_code == 200

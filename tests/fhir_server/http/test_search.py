@@ -128,12 +128,6 @@ async def test_an_unknown_type_is_404(fhir: Client) -> None:
     assert (await fhir.post("/Nothing/_search")).status_code == 404
 
 
-@pytest.mark.parametrize("query", ["_elements=name", "_summary=true", "_summary=text"])
-async def test_parts_of_resources_are_refused_and_not_ignored(fhir: Client, query: str) -> None:
-    answer = await fhir.get(f"/Patient?{query}")
-    assert (answer.status_code, issue(answer)["code"]) == (400, "not-supported")
-
-
 async def test_pages_are_stable_while_others_write_and_each_resource_comes_once(fhir: Client) -> None:
     for number in range(12):
         await put(fhir, a_patient(id=f"p{number:02}", birthDate=f"19{80 + number // 4}-01-01"))

@@ -21,6 +21,15 @@ def test_all_146_concrete_resource_types_are_known(definitions: load.Definitions
     assert not {"Resource", "DomainResource"} & set(definitions.types)
 
 
+def test_the_cache_can_be_built_in_a_process_of_its_own(tmp_path: Path, definitions: load.Definitions) -> None:
+    load.prepare(tmp_path)
+    [cached] = tmp_path.iterdir()
+    written = cached.stat().st_mtime_ns
+    load.prepare(tmp_path)
+    assert load.definitions(tmp_path).elements == definitions.elements
+    assert cached.stat().st_mtime_ns == written
+
+
 def test_every_type_that_an_element_may_have_has_its_table(definitions: load.Definitions) -> None:
     used = {kind.structure for table in definitions.elements.values() for one in table.elements for kind in one.types}
     assert used - definitions.elements.keys() == set()
