@@ -122,7 +122,7 @@ def _operations(found: Iterable[Operation]) -> list[Resource]:
 
 
 _DOCUMENTATION = (
-    "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : UTC. "
+    "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : Paris. "
     "Suppression d'une ressource absente : 204. Les identifiants sont attribués par le serveur : PUT d'une ressource "
     "inconnue ou non visible répond 404, créez par POST (seuls les comptes système choisissent l'identifiant). "
     "Contenu lisible mais invalide : 422. Créations et modifications "
