@@ -122,7 +122,7 @@ def _operations(found: Iterable[Operation]) -> list[Resource]:
 
 
 _DOCUMENTATION = (
-    "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : UTC. "
+    "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : Paris. "
     "Suppression d'une ressource absente : 204. Les identifiants sont attribués par le serveur : PUT d'une ressource "
     "inconnue ou non visible répond 404, créez par POST (seuls les comptes système choisissent l'identifiant). "
     "Contenu lisible mais invalide : 422. Créations et modifications "
@@ -131,5 +131,7 @@ _DOCUMENTATION = (
     "et de mise à jour ; une partie narrative générée que le patch ne corrige pas est retirée. Les références ne sont "
     "pas vérifiées à l'écriture, et une ressource référencée peut être supprimée. "
     "Historique d'un type ou du système : Bundle.meta.lastUpdated, redonné comme _since, ne manque aucune version ; "
-    "les dernières secondes peuvent revenir. $meta-add et $meta-delete créent une version."
+    "les dernières secondes peuvent revenir. $meta-add et $meta-delete créent une version. "
+    "Localisations (near) : 10 km sans distance, km sans unité. _sort par code, référence, uri : 20 000 résultats au "
+    "plus ; une quantité est triée par sa valeur écrite."
 )

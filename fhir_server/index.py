@@ -185,7 +185,9 @@ class Indexer:
             eq.update(dict.fromkeys(index_values.keys(found)))
         amounts = index_values.measured(found) if found.numbers or found.quantities else {}
         for param, parts in found.composites:
-            index_values.composite(param, parts, _part_keys, eq=eq, rows=amounts)
+            keys, rows = index_values.composite(param, parts, _part_keys)
+            eq.update(dict.fromkeys(keys))
+            amounts.update(dict.fromkeys(rows))
         return conditions.Rows(
             eq=tuple(eq),
             ordered=tuple(ordered),
@@ -279,15 +281,16 @@ def _token_keys(param: Param, system: str | None, code: str | None) -> tuple[int
     return _token_key(param.name, None, code), _token_key(param.name, system or "", code)
 
 
-def _part_keys(found: Sink) -> Iterator[int]:
+def _part_keys(part: index_values.Values) -> Iterator[int]:
     """The keys by which the part of a composite is asked for, if it is a token or a reference."""
-    for param, system, code, _ in found.tokens:
+    tokens, references, *_ = part
+    for param, system, code, _ in tokens:
         yield from _token_keys(param, system, code)
         if param.plain:
             yield told(f"{param.name}!")
         elif system:
             yield _token_key(param.name, system, None)
-    for param, target, _ in found.references:
+    for param, target, _ in references:
         if target is not None:
             yield from _reference_keys(param, target)
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from fhir_server.conditions import Condition, Ids, Keys, Query
+from fhir_server.conditions import Condition, Ids, Keys, Moment, Query, Text
 from fhir_server.engines import body_order, searching, select
 from fhir_server.engines.connections import Connection
 from fhir_server.engines.searching import Statement
@@ -32,6 +32,8 @@ SETTINGS = {
     "statement_timeout": "30s",
 }
 FEW = 2000  # estimated rows that are quicker to collect and sort than to walk
+_VERY_FEW = 64  # counted rows that are collected without asking for more
+_ENDLESS = 2**62
 _MANY_KEYS = 64
 _MOST_JOINED = 3
 
@@ -114,7 +116,7 @@ async def _choose(connection: Connection, query: Query, few: int) -> Driver:
     first = searching.order(query)[0].by
     if any(isinstance(one, Ids) for one in query.where):
         return Driver(False)
-    ranges = [one for one in query.where if select.is_range(one)]
+    ranges = [same for one in query.where if select.is_range(one) for same in select.ways_to_drive(one)]
     keys = [one for one in query.where if isinstance(one, Keys) and not one.negated]
     ordered = [one for one in keys if one.ordered and len(one.any_of) == 1]
     if first == "sort_date" and ordered and not ranges:
@@ -123,7 +125,13 @@ async def _choose(connection: Connection, query: Query, few: int) -> Driver:
     merged = first == "sort_date" and mergeable
     if not ranges and not merged and first not in searching.RANGES:
         return Driver(False)  # the planner chooses between the keys and the order
+    counts = await _counts(connection, ranges, query.type, few)
+    if ranges and min(counts) < min(_VERY_FEW, few):
+        return Driver(False, ranges[counts.index(min(counts))])
     sizes = await _estimates(connection, [*ranges, *keys], query.type)
+    for n, one in enumerate(ranges):
+        if _is_counted(one):
+            sizes[n] = counts[n]
     if sizes and min(sizes) < few:
         n = sizes.index(min(sizes))
         return Driver(False, ranges[n] if n < len(ranges) else None)
@@ -132,6 +140,25 @@ async def _choose(connection: Connection, query: Query, few: int) -> Driver:
     if merged:
         return Driver(True, mergeable[0])
     return Driver(first in searching.RANGES)
+
+
+def _is_counted(condition: Condition) -> bool:
+    """A value and its unit go together: what the planner takes for their share is far too much or far too little."""
+    return not isinstance(condition, (Moment, Text))
+
+
+async def _counts(connection: Connection, ranges: Sequence[Condition], type: str, few: int) -> list[int]:
+    """How many rows each range has, counted up to `few`; those that the planner knows well count as endless."""
+    counted = [n for n, one in enumerate(ranges) if _is_counted(one)]
+    found = [_ENDLESS] * len(ranges)
+    if counted:
+        statement = Statement(DIALECT.mark)
+        asked = (select.found_by(ranges[n], DIALECT, type, statement) for n in counted)
+        columns = ", ".join(f"(SELECT COUNT(*) FROM (SELECT 1 FROM ({one}) f LIMIT {few}) c)" for one in asked)
+        row = await connection.fetchrow(f"SELECT {columns}", *statement.args)
+        for n, count in zip(counted, row, strict=True):
+            found[n] = count
+    return found
 
 
 async def _estimates(connection: Connection, conditions: Sequence[Condition], type: str) -> list[int]:

@@ -324,6 +324,15 @@ def is_range(condition: Condition) -> bool:
     return isinstance(condition, (Moment, Amount, Extent, Near))
 
 
+def ways_to_drive(condition: Condition) -> list[Condition]:
+    """The same condition in forms that are driven by different rows: an Either by its keys, or by its ranges."""
+    if not isinstance(condition, Either):
+        return [condition]
+    by_range = tuple(tuple(sorted(way, key=lambda one: not is_range(one))) for way in condition.ways)
+    by_key = tuple(tuple(sorted(way, key=lambda one: is_range(one))) for way in condition.ways)
+    return [Either(ways) for ways in dict.fromkeys((by_range, by_key))]
+
+
 def _leads(condition: Condition) -> bool:
     """Can it stand for the others of one way of an Either?"""
     return is_range(condition) or (isinstance(condition, Keys) and condition.ordered and not condition.negated)

@@ -109,7 +109,7 @@ def _by_body(
 
 def _choose(connection: sqlite3.Connection, query: Query, memberships: Memberships, *, few: int) -> Driver:
     first = searching.order(query)[0].by
-    able = [one for one in query.where if _can_drive(one)]
+    able = [same for one in query.where if _can_drive(one) for same in select.ways_to_drive(one)]
     if memberships is not None:
         # What the caller may see drives as well: often it is far less than what a condition finds.
         able.append(Keys(tuple(reader_key(query.type, one) for one in memberships)))

@@ -8,6 +8,7 @@ writes to a file; several need PostgreSQL.
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import sqlite3
 import threading
@@ -78,6 +79,9 @@ def connect(path: Path) -> sqlite3.Connection:
     # Pages at random places are written again and again: the fewer checkpoints, the fewer times into the file (32 MiB).
     connection.execute("PRAGMA wal_autocheckpoint = 8192")
     connection.execute("PRAGMA temp_store = MEMORY")
+    # Distances are computed in SQL; not every build of the library has these.
+    for name, function in (("sin", math.sin), ("cos", math.cos), ("radians", math.radians)):
+        connection.create_function(name, 1, function, deterministic=True)
     return connection
 
 

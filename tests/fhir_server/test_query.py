@@ -211,7 +211,11 @@ def test_every_declared_parameter_can_be_asked():
 PIECES = st.one_of(
     st.text(max_size=12),
     st.sampled_from(
-        [param.code for type in ("Patient", "Task") for param in TABLES.params(type)]
+        [
+            param.code
+            for type in ("Patient", "Task", "Observation", "MolecularSequence")
+            for param in TABLES.params(type)
+        ]
         + ["_count", "_sort", "_include", "_revinclude", "_summary", "_after", "_total", "_elements", "_format", "_has"]
         + [":", ":not", ":missing", ":exact", ":identifier", ":Patient", ":iterate", ".", ",", "|", "\\", "$", "*", "-"]
         + [
@@ -233,7 +237,11 @@ PIECES = st.one_of(
 TEXTS = st.lists(PIECES, max_size=4).map("".join)
 
 
-@given(st.sampled_from(["Patient", "Task"]), st.lists(st.tuples(TEXTS, TEXTS), max_size=4), st.booleans())
+@given(
+    st.sampled_from(["Patient", "Task", "Observation", "Location", "MolecularSequence"]),
+    st.lists(st.tuples(TEXTS, TEXTS), max_size=4),
+    st.booleans(),
+)
 @example("Patient", [("name", "\\")], False)
 def test_whatever_is_asked_is_understood_or_refused(type, params, lenient):
     asked = understood_or_refused(type, params, lenient=lenient)

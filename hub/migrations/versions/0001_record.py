@@ -36,6 +36,7 @@ def upgrade() -> None:
         # The planner needs more than the hundred commonest keys to tell a rare one from a frequent one.
         op.execute("ALTER TABLE resource ALTER COLUMN eq SET STATISTICS 1000")
         op.execute("ALTER TABLE hot ALTER COLUMN hash SET STATISTICS 1000")
+        op.execute("ALTER TABLE num ALTER COLUMN unit SET STATISTICS 1000")
 
 
 def downgrade() -> None:
