@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Mode = Literal["starts", "contains", "exact", "equals", "ends"]
 Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 
 
@@ -28,14 +29,16 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string parameter has a value that starts with, contains, or is exactly one of `values`.
+    """A string parameter has a value that starts with, contains, ends with or equals one of `values`.
 
-    Values are folded (`index.fold`) for starts and contains, raw for exact.
+    Values are folded (`index.fold`), but raw for exact. `also` are the parameters of other types
+    that are asked the same, here and below.
     """
 
     param: int
-    mode: Literal["starts", "contains", "exact"]
+    mode: Mode
     values: tuple[str, ...]
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Moment:
 
     param: int
     tests: tuple[tuple[Prefix, int, int], ...]
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Present:
     param: int
     table: Literal["str", "dat"]
     present: bool
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +74,78 @@ class Updated:
     tests: tuple[tuple[Prefix, int, int], ...]
 
 
-Condition = Keys | Text | Moment | Present | Ids | Updated
+@dataclass(frozen=True, slots=True)
+class Types:
+    """The resource is of one of these types."""
+
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """The resource has one of these addresses (`index.address` of `Type/id`)."""
+
+    any_of: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of these."""
+
+    of: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one of these."""
+
+    of: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Not this."""
+
+    of: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The resource refers, by one of `params`, to one of `types` that meets all of `where`, as far as the caller sees.
+
+    `masks` are the `index.reference_mask` of the params.
+    """
+
+    params: tuple[int, ...]
+    masks: tuple[int, ...]
+    types: tuple[str, ...]
+    where: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedFrom:
+    """A resource of `type` that meets all of `where` refers to this one by `param`, as far as the caller sees."""
+
+    type: str
+    param: int
+    mask: int
+    where: tuple[Condition, ...]
+
+
+Condition = Keys | Text | Moment | Present | Ids | Updated | Types | Addresses | And | Or | Not | Linked | LinkedFrom
 
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """One sort key. `sort_date` is the type's main clinical date (kept on the row), `dat` and `str` any other."""
+    """One sort key. `sort_date` is the type's main clinical date (kept on the row), `dat` and `str` any other.
+
+    `also`: the parameters of the same name of the other types that are searched.
+    """
 
     by: Literal["updated", "id", "sort_date", "dat", "str"]
     descending: bool = False
     param: int = 0
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +153,7 @@ class Query:
     """A search on one type: all of `where`, ordered by `sort`, then by rid (ascending unless the first sort descends).
 
     `count` rows per page, `after` the opaque cursor of the page before, `total` True when the number of all matches is
-    wanted too.
+    wanted too. `types`, when not empty, are what is searched instead of `type`.
     """
 
     type: str
@@ -95,6 +162,12 @@ class Query:
     count: int = 20
     after: str | None = None
     total: bool = False
+    types: tuple[str, ...] = ()
+
+    @property
+    def all_types(self) -> tuple[str, ...]:
+        """What is searched."""
+        return self.types or (self.type,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +177,7 @@ class Rows:
     `eq` all equality keys; `ordered` those of them that PostgreSQL keeps in the ordered table too; `strings`
     (param, folded, raw); `dates` (param, lo, hi); `sort_date` the main clinical date (its lo), else lastUpdated, which
     the store fills in when None; `patient` the id of the patient in whose compartment the resource is, None for none
-    and for a Patient itself.
+    and for a Patient itself; `links` (param, address) to resources of this server, `index.address` of each.
     """
 
     eq: tuple[int, ...]
@@ -113,3 +186,4 @@ class Rows:
     dates: tuple[tuple[int, int, int], ...]
     sort_date: int | None
     patient: str | None
+    links: tuple[tuple[int, int], ...] = ()

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 import msgspec
 
 from common import errors
-from fhir_server import access, page, query
+from fhir_server import access, following, page, query
 from fhir_server.changes import Stored
 from fhir_server.exchange import Server
 
 MOST_INCLUDED = 1000
 MOST_ROUNDS = 5
+_MOST_KEYS = 4000  # in one look-up of what refers to some resources
 
 # Only references are looked at: exact decimals would cost for nothing.
 _decode = msgspec.json.Decoder().decode
@@ -70,9 +71,13 @@ async def _round(
     """What these includes add to `rows`; once that is more than may be sent, no more is looked up."""
     revincludes, includes = wanted
     fresh: list[Stored] = []
-    for one in revincludes:
-        if _may(caller, one.type) and page.fitting(fresh) == len(fresh):
-            asked = query.referring(one, [row.ref for row in rows], count=MOST_INCLUDED + 1)
+    if back := [one for one in revincludes if _may(caller, one.type)]:
+        at_once = max(_MOST_KEYS // len(back), 1)
+        for start in range(0, len(rows), at_once):
+            if page.fitting(fresh) < len(fresh) or len(fresh) > MOST_INCLUDED:
+                break
+            refs = [row.ref for row in rows[start : start + at_once]]
+            asked = query.referring(back, refs, count=MOST_INCLUDED + 1)
             # Twice the room: what is too much has to show.
             found = await page.search(server.store, asked, caller=caller, room=2 * page.MOST_BYTES)
             fresh += _new(found.rows, seen)
@@ -91,16 +96,17 @@ async def _round(
 
 def _targets(server: Server, includes: tuple[query.Include, ...], rows: list[Stored]) -> Iterable[str]:
     """The references of the rows, page order first, that some include asks to follow."""
-    types = {one.type for one in includes}
+    tables = server.definitions.search
     for row in rows:
-        if row.type not in types:
-            continue
-        resource = _decode(row.body)
-        for one in includes:
-            if one.type == row.type:
-                for ref in server.indexer.references(resource, one.param):
-                    if one.target is None or ref.startswith(f"{one.target}/"):
-                        yield ref
+        mine = [one for one in includes if one.type == row.type]
+        if any(one.type == following.ANYTHING for one in includes):
+            every = following.followed(tables, "_include", row.type, following.ANYTHING)
+            mine += [query.Include(row.type, one.code) for one in every]
+        resource = _decode(row.body) if mine else {}
+        for one in mine:
+            for ref in server.indexer.references(resource, one.param):
+                if one.target is None or ref.startswith(f"{one.target}/"):
+                    yield ref
 
 
 def _new(rows: Iterable[Stored], seen: set[str]) -> list[Stored]:

@@ -21,7 +21,7 @@ from fhir_server.r4.search_params import Param, SearchTables
 
 Resource = dict[str, Any]
 
-GENERATION = 1  # raise it whenever rows() gives other rows for the same resource: stored rows must then be made again
+GENERATION = 2  # raise it whenever rows() gives other rows for the same resource: stored rows must then be made again
 
 # Longest text kept for string search, in characters: a B-tree entry of PostgreSQL must stay below 2,700 bytes.
 LONGEST = 400
@@ -56,7 +56,17 @@ def present_key(type: str, param: str) -> int:
 
 def reference_key(type: str, param: str, reference: str) -> int:
     """Refers to `Type/id`, or to a foreign address, a urn or a canonical."""
-    return key(f"{type}.{param}>{reference}")
+    return reference_mask(type, param) ^ address(reference)
+
+
+def reference_mask(type: str, param: str) -> int:
+    """What a reference of this parameter adds to the address of its target; exclusive-or, so that SQL can do it too."""
+    return key(f"{type}.{param}>")
+
+
+def address(reference: str) -> int:
+    """What `Type/id`, a foreign address or a canonical is known by, whoever refers to it."""
+    return key(reference)
 
 
 def id_key(type: str, param: str, id: str) -> int:
@@ -167,6 +177,7 @@ class Indexer:
             dates=tuple(spans),
             sort_date=_clinical(spans, plan),
             patient=self._patient(resource, found, plan),
+            links=_links(found),
         )
 
     def patient(self, resource: Resource) -> str | None:
@@ -217,6 +228,11 @@ def _clinical(spans: Iterable[tuple[int, int, int]], plan: _Plan) -> int | None:
     return None
 
 
+def _links(found: Sink) -> tuple[tuple[int, int], ...]:
+    local = ((param.number, address(to)) for param, to, _ in found.references if to and extract.is_local(to))
+    return tuple(dict.fromkeys(local))
+
+
 def _keys(found: Sink) -> tuple[dict[int, None], dict[int, None]]:
     """All equality keys, and those of them for the ordered table; dicts serve as ordered sets."""
     eq: dict[int, None] = {}
@@ -253,7 +269,7 @@ def _token_keys(param: Param, system: str | None, code: str | None) -> tuple[int
 
 
 def _reference_keys(param: Param, target: str) -> tuple[int, ...]:
-    typed = key(f"{param.name}>{target}")
+    typed = key(f"{param.name}>") ^ address(target)
     if param.few_targets or not extract.is_local(target):
         return (typed,)
     return typed, key(f"{param.name}#{target.partition('/')[2]}")

@@ -20,7 +20,7 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from common import clock, errors
-from fhir_server import access, ids, index
+from fhir_server import access, allowed, ids, index
 from fhir_server.access import Caller
 from fhir_server.changes import Change, Create, Delete, Resource, Share, Stored, Update
 from fhir_server.commit import GivenIds, Indexer, Preparer, Valid
@@ -181,9 +181,12 @@ class Store:
         return found
 
     async def search(self, query: Query, *, caller: Caller) -> Page:
-        """One page. Without a sort: newest first. Raises Unreadable for a cursor that is not ours, Unavailable."""
-        access.may(caller, "s", query.type)
-        return await self._engine.search(query, caller.memberships)
+        """One page. Without a sort: newest first.
+
+        Raises Forbidden for a type that the caller may not search, Unreadable for a cursor that is not ours,
+        Unavailable.
+        """
+        return await self._engine.search(allowed.query(query, caller), caller.memberships)
 
     async def owner(self, key: str) -> str | None:
         """The `Type/id` that holds a claim (`changes.Claim`), whoever asks; None when nobody does."""

@@ -48,8 +48,10 @@ def schema(dialect: str) -> MetaData:
     metadata = MetaData()
     spread = dialect == "postgresql"
     _resource(metadata, spread)
+    _version(metadata, spread)
     _hot(metadata, spread)
     _ranges(metadata, spread)
+    _link(metadata, spread)
     _event(metadata, spread)
     _outbox(metadata, spread)
     _unique_key(metadata)
@@ -80,6 +82,7 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         _column("rid", BIG),
         _column("type", WORDS),
         _column("fid", WORDS),
+        _column("address", BIG),  # the hash of "type/fid"
         _column("version", Integer),
         _column("updated", BIG),
         _column("deleted", SMALL),
@@ -94,9 +97,13 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
         Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
         Index("resource_by_update", "type", "updated", "rid", postgresql_where=alive, sqlite_where=alive),
+        Index("resource_by_address", "address"),
         *([_keys_index()] if spread else []),
         sqlite_strict=True,
     )
+
+
+def _version(metadata: MetaData, spread: bool) -> None:
     Table(
         "version",
         metadata,
@@ -161,6 +168,21 @@ def _ranges(metadata: MetaData, spread: bool) -> None:
         _primary(spread, "rid", "param", "lo", "hi"),
         Index("dat_by_start", "param", "lo", "rid", "hi", *part),
         Index("dat_by_end", "param", "hi", "rid", "lo", *part),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+
+
+def _link(metadata: MetaData, spread: bool) -> None:
+    """From a resource to what it refers to; the way back is the key of the reference in `hot`."""
+    Table(
+        "link",
+        metadata,
+        *_part(spread),
+        _column("rid", BIG),
+        _column("param", Integer),
+        _column("address", BIG),
+        _primary(spread, "rid", "param", "address"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )

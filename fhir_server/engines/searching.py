@@ -22,7 +22,7 @@ from common import errors
 from fhir_server import index
 from fhir_server.changes import Stored
 from fhir_server.conditions import Prefix, Query, Sort, Text
-from fhir_server.rows import Page
+from fhir_server.rows import Memberships, Page
 from fhir_server.tables import NO_DATE
 
 NEWEST_FIRST = (Sort("sort_date", descending=True),)
@@ -31,16 +31,24 @@ _INT64 = 2**63
 
 
 class Statement:
-    """SQL under construction: `mark` is `?` or `$`, both engines take numbered arguments."""
+    """SQL under construction: `mark` is `?` or `$`, both engines take numbered arguments.
 
-    def __init__(self, mark: str) -> None:
+    `memberships` are those of who asks, for the resources that it looks at by the way; nobody unless they are given.
+    """
+
+    def __init__(self, mark: str, memberships: Memberships = ()) -> None:
         self.args: list[object] = []
+        self.memberships = memberships
         self._mark = mark
 
     def arg(self, value: object) -> str:
         """The placeholder that stands for `value`."""
         self.args.append(value)
         return f"{self._mark}{len(self.args)}"
+
+    def equal(self, *values: object) -> str:
+        """`= …` or `IN (…)`."""
+        return f"= {self.arg(values[0])}" if len(values) == 1 else f"IN ({', '.join(map(self.arg, values))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +203,11 @@ def texts(condition: Text, statement: Statement, contains: str, *, table: str = 
             found.append("1 = 0")
         elif condition.mode == "contains":
             found.append(contains.format(text=f"{table}.folded", part=statement.arg(value)))
+        elif condition.mode == "equals":
+            found.append(f"{folded} = {statement.arg(value[: index.LONGEST])}")
+        elif condition.mode == "ends":
+            end = statement.arg(value)
+            found.append(f"substr({table}.folded, length({table}.folded) - length({end}) + 1) = {end}")
         elif condition.mode == "starts":
             start = value[: index.LONGEST]
             low, high = statement.arg(start), statement.arg(start + _LAST_CHARACTER)
@@ -232,5 +245,5 @@ def _row_key(sort: Sort, statement: Statement, join: str, unused: str) -> Key:
         return Key(f"(NULLIF(r.sort_date, {NO_DATE}))", False, nullable=True)
     lead, _tie = best_value(sort)
     best = f"{'MAX' if sort.descending else 'MIN'}({unused}x.{lead})"
-    param = statement.arg(sort.param)
-    return Key(f"(SELECT {best} FROM {sort.by} x WHERE {join} AND x.param = {param})", sort.descending, nullable=True)
+    param = statement.equal(sort.param, *sort.also)
+    return Key(f"(SELECT {best} FROM {sort.by} x WHERE {join} AND x.param {param})", sort.descending, nullable=True)

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fhir_server.conditions import Condition, Ids, Keys, Moment, Present, Query, Sort, Text, Updated
-from fhir_server.engines import searching
+from fhir_server.conditions import Addresses, Condition, Ids, Keys, Moment, Or, Present, Query, Sort, Text, Updated
+from fhir_server.engines import joined, searching
 from fhir_server.engines.searching import Cursor, Key, Statement
 from fhir_server.rows import Memberships
 from fhir_server.tables import NO_DATE
@@ -26,7 +26,10 @@ _COLUMNS = "r.type, r.fid, r.version, r.updated, r.body, r.method"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How an engine writes the shapes. `row` names a row; `hint` and `unused` steer SQLite's choice of indexes."""
+    """How an engine writes the shapes. `row` names a row; `hint` and `unused` steer SQLite's choice of indexes.
+
+    `among` follows a column that is one of some numbers, perhaps of many.
+    """
 
     mark: str
     row: tuple[str, ...]
@@ -39,6 +42,8 @@ class Dialect:
     needle: str
     readers: Callable[[Sequence[int], Statement], str]
     keys: Callable[[Keys, Statement], str]
+    among: Callable[[Sequence[int], Statement], str]
+    xor: str
 
     def tie(self, one: str, other: str) -> str:
         """The same resource in two tables."""
@@ -92,7 +97,7 @@ class Select:
         stage: int = 0,
         parts: Sequence[int] = (),
     ) -> None:
-        self.statement = Statement(dialect.mark)
+        self.statement = Statement(dialect.mark, memberships)
         self._dialect = dialect
         self._query = query
         self._memberships = memberships
@@ -104,11 +109,15 @@ class Select:
     def page(self, at: Cursor | None, limit: int) -> str:
         """The rows of a page: resource columns, sort values, rid."""
         driven = self._driver.condition
-        if not (self._driver.walks and isinstance(driven, Keys) and len(driven.any_of) > 1 and self._by_date()):
-            return self._ordered(self._source(), at, limit, _COLUMNS)
-        # One walk for each key, merged: the rows of one key are in order, those of several are not.
         names = ", ".join(f"r.{name} AS row_{name}" for name in self._dialect.row)
-        walks = [self._ordered(self._key_walk(key, driven), at, limit, names) for key in driven.any_of]
+        # One walk for each key or type, merged: the rows of one are in order, those of several are not.
+        if self._driver.walks and isinstance(driven, Keys) and len(driven.any_of) > 1 and self._by_date():
+            walks = [self._ordered(self._key_walk(key, driven), at, limit, names) for key in driven.any_of]
+        elif self._driver.walks and driven is None and len(self._query.types) > 1:
+            types = self._query.types
+            walks = [self._ordered(self._source(), at, limit, names, types=(one,)) for one in types]
+        else:
+            return self._ordered(self._source(), at, limit, _COLUMNS)
         shape = self._row_keys(self._sorts[self._stage :], Statement(self._dialect.mark))
         keys = [Key(f"u.k{n}", key.descending, key.nullable) for n, key in enumerate(shape)]
         rid = Key("u.row_rid", self._sorts[0].descending)
@@ -124,7 +133,7 @@ class Select:
         """How many match."""
         where = self._query.where
         if self._memberships is None and len(where) == 1 and _is_counted_by_key(where[0], self._dialect):
-            return f"SELECT COUNT(*) FROM ({found_by(where[0], self._dialect, '', self.statement)}) c"
+            return f"SELECT COUNT(*) FROM ({found_by(where[0], self._dialect, (), self.statement)}) c"
         source = self._collected()
         return f"SELECT COUNT(*) FROM {source.tables} WHERE {' AND '.join([*source.where, *self._filters(source)])}"
 
@@ -137,13 +146,15 @@ class Select:
     def _row_keys(self, sorts: Sequence[Sort], statement: Statement) -> list[Key]:
         return searching.row_keys(sorts, statement, join=self._tie("x"), unused=self._dialect.unused)
 
-    def _ordered(self, source: _Source, at: Cursor | None, limit: int, columns: str) -> str:
+    def _ordered(
+        self, source: _Source, at: Cursor | None, limit: int, columns: str, *, types: tuple[str, ...] = ()
+    ) -> str:
         keys = self._row_keys(self._sorts[1:], self.statement)
         if not self._stage:
             first = source.first or self._row_keys(self._sorts[:1], self.statement)[0]
             keys = [first, *keys]
         rid = Key(source.rid, self._sorts[0].descending)
-        where = [*source.where, *self._filters(source)]
+        where = [*source.where, *self._filters(source, types)]
         if at:
             where.append(searching.after(keys, rid, at.within(self._stage), self.statement))
         named = [f"{key.expression} AS k{n}" for n, key in enumerate(keys)]
@@ -203,14 +214,14 @@ class Select:
         condition = self._driver.condition
         if condition is None:
             return _Source(self._dialect.all_of_type("resource_by_date"))
-        rows = found_by(condition, self._dialect, self._query.type, self.statement)
+        rows = found_by(condition, self._dialect, self._query.all_types, self.statement)
         met = () if isinstance(condition, Keys) and condition.needles else (condition,)
         return _Source(
             f"(SELECT DISTINCT * FROM ({rows}) c) c {self._dialect.join} resource r ON {self._tie('c')}", met=met
         )
 
-    def _filters(self, source: _Source) -> list[str]:
-        found = [f"r.type = {self.statement.arg(self._query.type)}", "r.deleted = 0"]
+    def _filters(self, source: _Source, types: tuple[str, ...] = ()) -> list[str]:
+        found = [f"r.type {self.statement.equal(*(types or self._query.all_types))}", "r.deleted = 0"]
         if self._parts:
             found.append(f"r.part IN ({_marks(self._parts, self.statement)})")
         if self._memberships is not None:
@@ -225,17 +236,22 @@ def _is_counted_by_key(condition: Condition, dialect: Dialect) -> bool:
     return condition.ordered or dialect.row == ("rid",)
 
 
-def found_by(condition: Condition, dialect: Dialect, type: str, statement: Statement) -> str:
+def found_by(condition: Condition, dialect: Dialect, types: tuple[str, ...], statement: Statement) -> str:
     """The rows of a condition that can drive, some of them more than once."""
-    if isinstance(condition, Keys):
-        return f"SELECT {dialect.columns('h')} FROM hot h WHERE h.hash IN ({_marks(condition.any_of, statement)})"
+    if isinstance(condition, Keys) and (condition.ordered or dialect.row == ("rid",)):
+        return f"SELECT {dialect.columns('h')} FROM hot h WHERE h.hash {dialect.among(condition.any_of, statement)}"
     if isinstance(condition, Text):
         tests = searching.texts(condition, statement, dialect.contains)
-        return f"SELECT {dialect.columns('s')} FROM str s WHERE s.param = {statement.arg(condition.param)} AND {tests}"
+        params = statement.equal(condition.param, *condition.also)
+        return f"SELECT {dialect.columns('s')} FROM str s WHERE s.param {params} AND {tests}"
     if isinstance(condition, Moment):
         tests = searching.moments(condition.tests, "d.lo", "d.hi", statement)
-        return f"SELECT {dialect.columns('d')} FROM dat d WHERE d.param = {statement.arg(condition.param)} AND {tests}"
-    alive = f"SELECT {dialect.columns('r')} FROM resource r WHERE r.type = {statement.arg(type)} AND r.deleted = 0"
+        params = statement.equal(condition.param, *condition.also)
+        return f"SELECT {dialect.columns('d')} FROM dat d WHERE d.param {params} AND {tests}"
+    table = dialect.all_of_type("resource_by_address") if isinstance(condition, Addresses) else "resource r"
+    if isinstance(condition, Or):
+        return " UNION ALL ".join(found_by(one, dialect, types, statement) for one in condition.of)
+    alive = f"SELECT {dialect.columns('r')} FROM {table} WHERE r.type {statement.equal(*types)} AND r.deleted = 0"
     return f"{alive} AND {test(condition, dialect, statement)}"
 
 
@@ -245,13 +261,17 @@ def test(condition: Condition, dialect: Dialect, statement: Statement) -> str:
         found = dialect.keys(condition, statement)
         needles = [dialect.needle.format(statement.arg(one)) for one in condition.needles]
         return f"({found} AND ({' OR '.join(needles)}))" if needles else found
+    if isinstance(condition, joined.JOINED):
+        return joined.test(condition, dialect, statement, test)
     if isinstance(condition, Ids):
         return f"r.fid IN ({_marks(condition.ids, statement)})"
     if isinstance(condition, Updated):
         return searching.moments(condition.tests, "r.updated", "r.updated", statement)
     if isinstance(condition, Present):
-        values = f"{condition.table} x WHERE {dialect.tie('x', 'r')} AND x.param = {statement.arg(condition.param)}"
+        params = statement.equal(condition.param, *condition.also)
+        values = f"{condition.table} x WHERE {dialect.tie('x', 'r')} AND x.param {params}"
         return (dialect.exists if condition.present else dialect.missing).format(values)
+    params = statement.equal(condition.param, *condition.also)
     # SQLite is kept off the value-led indexes: the row is known, its primary key leads to its few values.
     if isinstance(condition, Moment):
         table, tests = (
@@ -260,9 +280,7 @@ def test(condition: Condition, dialect: Dialect, statement: Statement) -> str:
         )
     else:
         table, tests = "str", searching.texts(condition, statement, dialect.contains, table="x", unused=dialect.unused)
-    return dialect.exists.format(
-        f"{table} x WHERE {dialect.tie('x', 'r')} AND x.param = {statement.arg(condition.param)} AND {tests}"
-    )
+    return dialect.exists.format(f"{table} x WHERE {dialect.tie('x', 'r')} AND x.param {params} AND {tests}")
 
 
 def _marks(values: Sequence[object], statement: Statement) -> str:

@@ -7,15 +7,17 @@ counting up to a bound: few rows are collected, many are walked (`select.py`). L
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from fhir_server import ids
-from fhir_server.conditions import Condition, Ids, Keys, Moment, Query, Text, Updated
-from fhir_server.engines import searching, select
+from fhir_server.conditions import Addresses, Condition, Ids, Keys, Moment, Or, Query, Text, Updated
+from fhir_server.engines import joined, searching, select
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
 from fhir_server.rows import Memberships, Page
@@ -47,10 +49,17 @@ def visible(memberships: Sequence[int], statement: Statement) -> str:
     return f"({' OR '.join(marks or ['1 = 0'])})"
 
 
+def _among(keys: Sequence[int], statement: Statement) -> str:
+    """Few keys are written out, many travel as one argument: else every number of keys were a statement of its own."""
+    if len(keys) <= _VERY_FEW:
+        return f"IN ({', '.join(map(statement.arg, keys))})"
+    return f"IN (SELECT value FROM json_each({statement.arg(json.dumps(keys))}))"
+
+
 def _has_key(condition: Keys, statement: Statement) -> str:
-    marks = ", ".join(map(statement.arg, condition.any_of))
+    among = _among(condition.any_of, statement)
     same = "k.sort_date = r.sort_date AND k.rid = r.rid"
-    return f"{'NOT ' if condition.negated else ''}EXISTS (SELECT 1 FROM hot k WHERE k.hash IN ({marks}) AND {same})"
+    return f"{'NOT ' if condition.negated else ''}EXISTS (SELECT 1 FROM hot k WHERE k.hash {among} AND {same})"
 
 
 DIALECT = Dialect(
@@ -65,6 +74,8 @@ DIALECT = Dialect(
     needle="instr(r.body, {}) > 0",
     readers=visible,
     keys=_has_key,
+    among=_among,
+    xor="(~({0} & {1}) & ({0} | {1}))",
 )
 
 
@@ -74,6 +85,11 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
     Raises Unreadable for a foreign cursor.
     """
     at = searching.cursor(query)
+    if joined.has_links(query.where):
+        where = tuple(_settled(connection, one, memberships, few) for one in query.where)
+        if joined.finds_nothing(where):
+            return Page([], None, None if query.after else 0)
+        query = replace(query, where=where)
     driver = _choose(connection, query, memberships, few=few)
     rows: list[tuple[Any, ...]] = []
     for turn, stage in enumerate(searching.stages(query, at, walks=driver.walks)):
@@ -97,21 +113,47 @@ def _choose(connection: sqlite3.Connection, query: Query, memberships: Membershi
     able = [one for one in query.where if _can_drive(one)]
     if memberships is not None:
         # What the caller may see drives as well: often it is far less than what a condition finds.
-        able.append(Keys(tuple(reader_key(query.type, one) for one in memberships)))
+        able += _readers(query.all_types, memberships)
     if len(able) == 1 and first == "sort_date" and isinstance(able[0], Keys):
         return _over_keys(able[0])
-    best = _small(connection, able, query.type, few=few)
+    best = _small(connection, able, query.all_types, few=few)
     if best:
         return _over_keys(best) if first == "sort_date" and isinstance(best, Keys) else Driver(False, best)
     keys = next((one for one in able if isinstance(one, Keys)), None)
-    return _over_keys(keys) if keys and first == "sort_date" else Driver(first != "id", keys)
+    if keys and first == "sort_date":
+        return _over_keys(keys)
+    # Over several types only dates have an order that can be followed, each type in its own.
+    return Driver(first in ("sort_date", "updated") if query.types else first != "id", None if query.types else keys)
 
 
-def _small(connection: sqlite3.Connection, able: Sequence[Condition], type: str, *, few: int) -> Condition | None:
+def _settled(connection: sqlite3.Connection, condition: Condition, memberships: Memberships, few: int) -> Condition:
+    """What lies behind references asked first, where it is little."""
+    asker = joined.Asker(
+        DIALECT, memberships, select.found_by, select.test, lambda t: _readers(t, memberships), min(few, joined.FEW)
+    )
+    asking = joined.settle(condition, asker)
+    try:
+        sql, values = next(asking)
+        while True:
+            sql, values = asking.send(connection.execute(sql, values).fetchall())
+    except StopIteration as end:
+        settled: Condition = end.value
+        return settled
+
+
+def _readers(types: Sequence[str], memberships: Memberships) -> list[Condition]:
+    if memberships is None:
+        return []
+    return [Keys(tuple(reader_key(type, one) for type in types for one in memberships))]
+
+
+def _small(
+    connection: sqlite3.Connection, able: Sequence[Condition], types: tuple[str, ...], *, few: int
+) -> Condition | None:
     """A condition that finds fewer rows than `few`, and not many more than another would."""
     for bound in sorted({min(_VERY_FEW, few), min(_VERY_FEW * 6, few), few}):
         for one in able:
-            if _at_most(bound, connection, one, type) < bound:
+            if _at_most(bound, connection, one, types) < bound:
                 return one
     return None
 
@@ -124,11 +166,13 @@ def _can_drive(condition: Condition) -> bool:
     if isinstance(condition, Keys):
         return not condition.negated
     if isinstance(condition, Text):
-        return condition.mode != "contains"
-    return isinstance(condition, (Moment, Ids, Updated))
+        return condition.mode not in ("contains", "ends")
+    if isinstance(condition, Or):
+        return bool(condition.of) and all(map(_can_drive, condition.of))
+    return isinstance(condition, (Moment, Ids, Updated, Addresses))
 
 
-def _at_most(bound: int, connection: sqlite3.Connection, condition: Condition, type: str) -> int:
+def _at_most(bound: int, connection: sqlite3.Connection, condition: Condition, types: tuple[str, ...]) -> int:
     statement = Statement(DIALECT.mark)
-    rows = select.found_by(condition, DIALECT, type, statement)
+    rows = select.found_by(condition, DIALECT, types, statement)
     return int(connection.execute(f"SELECT COUNT(*) FROM ({rows} LIMIT {bound})", statement.args).fetchone()[0])

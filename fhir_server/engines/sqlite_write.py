@@ -19,8 +19,8 @@ from fhir_server.engines.sqlite_search import packed, reader_key
 from fhir_server.rows import JournalRow, Moved, Put, Row, Shared, Taken, Work, Write
 
 _RESOURCE = (
-    "INSERT INTO resource (part, rid, type, fid, version, updated, deleted, sort_date, method, generation, readers, "
-    "eq, body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO resource (part, rid, type, fid, address, version, updated, deleted, sort_date, method, generation, "
+    "readers, eq, body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 # The readers too: somebody may have shared the resource meanwhile, which makes no new version.
 _REPLACE = (
@@ -37,6 +37,7 @@ _STR = (
 _DAT = (
     "INSERT OR IGNORE INTO dat (rid, param, lo, hi) SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)"
 )
+_LINK = "INSERT OR IGNORE INTO link (rid, param, address) SELECT ?, value ->> 0, value ->> 1 FROM json_each(?)"
 _EVENT = (
     "INSERT INTO event (part, lane, seq, type, fid, version, method, updated, actor, cause) "
     "VALUES (?,?,?,?,?,?,?,?,?,?)"
@@ -134,6 +135,7 @@ def _create(connection: sqlite3.Connection, put: Put) -> None:
         row.rid,
         row.type,
         row.fid,
+        ids.hash64(row.ref),
         row.version,
         row.updated,
         int(row.deleted),
@@ -161,6 +163,7 @@ def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> None:
     if put.old_index is None or _ranges(put.old_index) != _ranges(put.index):
         connection.execute("DELETE FROM str WHERE rid = ?", (row.rid,))
         connection.execute("DELETE FROM dat WHERE rid = ?", (row.rid,))
+        connection.execute("DELETE FROM link WHERE rid = ?", (row.rid,))
         _add_ranges(connection, row, put.index)
 
 
@@ -188,10 +191,12 @@ def _add_ranges(connection: sqlite3.Connection, row: Row, index: Rows) -> None:
         connection.execute(_STR, (row.rid, json.dumps(index.strings)))
     if index.dates:
         connection.execute(_DAT, (row.rid, json.dumps(index.dates)))
+    if index.links:
+        connection.execute(_LINK, (row.rid, json.dumps(index.links)))
 
 
-def _ranges(index: Rows) -> tuple[set[tuple[int, str, str]], set[tuple[int, int, int]]]:
-    return set(index.strings), set(index.dates)
+def _ranges(index: Rows) -> tuple[set[tuple[int, str, str]], set[tuple[int, int, int]], set[tuple[int, int]]]:
+    return set(index.strings), set(index.dates), set(index.links)
 
 
 def _list(keys: Iterable[int]) -> str:

@@ -40,7 +40,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop everything."""
-    names = ["resource", "version", "hot", "str", "dat", "event", "outbox", "unique_key", "journal"]
+    names = ["resource", "version", "hot", "str", "dat", "link", "event", "outbox", "unique_key", "journal"]
     spread = op.get_bind().dialect.name == "postgresql"
     for name in [*names, "locator"] if spread else names:
         op.drop_table(name)
@@ -73,6 +73,7 @@ def _resource(spread: bool) -> None:
         _column("rid", _BIG),
         _column("type", _WORDS),
         _column("fid", _WORDS),
+        _column("address", _BIG),
         _column("version", sa.Integer()),
         _column("updated", _BIG),
         _column("deleted", _SMALL),
@@ -87,6 +88,7 @@ def _resource(spread: bool) -> None:
     )
     _index("resource_by_date", "resource", "type", "sort_date", "rid", where=_ALIVE)
     _index("resource_by_update", "resource", "type", "updated", "rid", where=_ALIVE)
+    _index("resource_by_address", "resource", "address")
     if spread:
         op.create_index(
             "resource_keys",
@@ -146,6 +148,15 @@ def _search(spread: bool) -> None:
     )
     _index("dat_by_start", "dat", "param", "lo", "rid", "hi", *part)
     _index("dat_by_end", "dat", "param", "hi", "rid", "lo", *part)
+    _table(
+        "link",
+        *_part(spread),
+        _column("rid", _BIG),
+        _column("param", sa.Integer()),
+        _column("address", _BIG),
+        _key(spread, "rid", "param", "address"),
+        rowid=False,
+    )
 
 
 def _queues(spread: bool) -> None:

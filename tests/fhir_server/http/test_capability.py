@@ -37,7 +37,7 @@ async def test_all_146_types_and_their_interactions_are_listed(statement: dict[s
     assert len(rest["resource"]) == 146
     codes = {one["code"] for one in of_type(statement, "Patient")["interaction"]}
     assert codes == {"read", "vread", "update", "delete", "history-instance", "create", "search-type"}
-    assert {one["code"] for one in rest["interaction"]} == {"transaction", "batch"}
+    assert {one["code"] for one in rest["interaction"]} == {"transaction", "batch", "search-system"}
 
 
 async def test_ids_are_given_by_the_server_and_the_statement_says_so(statement: dict[str, Any]) -> None:

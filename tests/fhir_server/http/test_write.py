@@ -196,8 +196,6 @@ async def test_the_interactions_that_do_not_exist_yet_say_so(fhir: Client) -> No
         ("PATCH", "/Patient?identifier=x|1"),
         ("GET", "/Patient/_history"),
         ("GET", "/_history"),
-        ("GET", "/Patient/1/Observation"),
-        ("GET", "/Patient/1/*"),
         ("GET", "/Patient/_search"),
         ("PUT", ""),
         ("BREW", "/Patient/1"),
