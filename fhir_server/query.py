@@ -80,7 +80,8 @@ def parse(
         try:
             if lenient and not value:
                 raise chains.Unknown("")
-            draft.where.append(_condition(draft, name, value))
+            found = _condition(draft, name, value)
+            draft.where += found.of if isinstance(found, conditions.And) else [found]
         except chains.Unknown as unknown:
             if not lenient:
                 raise refusal(unknown.text, name, "not-supported") from None

@@ -14,13 +14,14 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
 from weakref import WeakValueDictionary
 
 from common import clock, errors
-from fhir_server import access, allowed, ids, index
+from fhir_server import access, allowed, cursors, ids, index
 from fhir_server.access import Caller
 from fhir_server.changes import Change, Create, Delete, Resource, Share, Stored, Update
 from fhir_server.commit import GivenIds, Indexer, Preparer, Valid
@@ -70,6 +71,7 @@ class Store:
         rules: Sequence[Rule],
         now: clock.Clock,
         announce: frozenset[str],
+        secret: bytes,
     ) -> None:
         self.definitions = definitions
         self.now = now
@@ -80,6 +82,7 @@ class Store:
         self._given = given
         self._rules = rules
         self._announce = announce
+        self._seal = cursors.Seal(secret)
         self._listeners: list[Listener] = []
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._writing: set[asyncio.Task[None]] = set()
@@ -129,6 +132,7 @@ class Store:
             rules=rules,
             now=clock,
             announce=announce,
+            secret=await engine.secret(),
         )
 
     async def close(self) -> None:
@@ -186,7 +190,10 @@ class Store:
         Raises Forbidden for a type that the caller may not search, Unreadable for a cursor that is not ours,
         Unavailable.
         """
-        return await self._engine.search(allowed.query(query, caller), caller.memberships)
+        if query.after is not None:
+            query = replace(query, after=self._seal.open(query.after))
+        found = await self._engine.search(allowed.query(query, caller), caller.memberships)
+        return found if found.after is None else replace(found, after=self._seal.close(found.after))
 
     async def owner(self, key: str) -> str | None:
         """The `Type/id` that holds a claim (`changes.Claim`), whoever asks; None when nobody does."""

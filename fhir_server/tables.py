@@ -56,6 +56,7 @@ def schema(dialect: str) -> MetaData:
     _outbox(metadata, spread)
     _unique_key(metadata)
     _journal(metadata, spread)
+    _secret(metadata)
     if spread:
         _locator(metadata)
     return metadata
@@ -265,6 +266,19 @@ def _journal(metadata: MetaData, spread: bool) -> None:
         Index("journal_by_key", "door", "key"),
         Index("journal_by_state", "state", "at"),
         Index("journal_by_time", "at"),
+        sqlite_strict=True,
+    )
+
+
+def _secret(metadata: MetaData) -> None:
+    """What the processes on this database share and nobody else knows (`cursors.py`)."""
+    Table(
+        "secret",
+        metadata,
+        _column("part", BIG),
+        _column("name", WORDS),
+        _column("value", LargeBinary),
+        PrimaryKeyConstraint("part", "name"),
         sqlite_strict=True,
     )
 

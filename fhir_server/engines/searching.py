@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common import errors
-from fhir_server import index
+from fhir_server import cursors, index
 from fhir_server.changes import Stored
 from fhir_server.conditions import Prefix, Query, Sort, Text
 from fhir_server.rows import Memberships, Page
@@ -73,7 +72,7 @@ class Cursor:
     rid: int
 
     def encode(self) -> str:
-        """URL-safe text without padding; opaque to clients."""
+        """URL-safe text without padding. The store seals it (`cursors.py`) before a client sees it."""
         plain = json.dumps([self.values, self.rid], ensure_ascii=False, separators=(",", ":"))
         return urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 
@@ -91,11 +90,11 @@ def cursor(query: Query) -> Cursor | None:
         values, rid = json.loads(plain)
         found = Cursor(tuple(values), rid)
     except (ValueError, TypeError, UnicodeError, binascii.Error, RecursionError) as problem:
-        raise _not_ours() from problem
+        raise cursors.not_ours() from problem
     sorts = order(query)
     fits = len(found.values) == len(sorts) and all(map(_fits, sorts, found.values))
     if not _is_number(rid) or not fits:
-        raise _not_ours()
+        raise cursors.not_ours()
     return found
 
 
@@ -128,10 +127,6 @@ def _fits(sort: Sort, value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64
-
-
-def _not_ours() -> errors.Unreadable:
-    return errors.Unreadable("lien de page suivante illisible ; reprenez la recherche à la première page", at="_after")
 
 
 def after(keys: Sequence[Key], rid: Key, at: Cursor, statement: Statement) -> str:

@@ -31,6 +31,7 @@ def upgrade() -> None:
     _search(spread)
     _queues(spread)
     _journal(spread)
+    _secret()
     if spread:
         _locator()
         # The planner needs more than the hundred commonest keys to tell a rare one from a frequent one.
@@ -40,7 +41,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop everything."""
-    names = ["resource", "version", "hot", "str", "dat", "link", "event", "outbox", "unique_key", "journal"]
+    names = ["resource", "version", "hot", "str", "dat", "link", "event", "outbox", "unique_key", "journal", "secret"]
     spread = op.get_bind().dialect.name == "postgresql"
     for name in [*names, "locator"] if spread else names:
         op.drop_table(name)
@@ -225,6 +226,16 @@ def _journal(spread: bool) -> None:
     _index("journal_by_key", "journal", "door", "key")
     _index("journal_by_state", "journal", "state", "at")
     _index("journal_by_time", "journal", "at")
+
+
+def _secret() -> None:
+    _table(
+        "secret",
+        _column("part", _BIG),
+        _column("name", _WORDS),
+        _column("value", _BYTES),
+        sa.PrimaryKeyConstraint("part", "name"),
+    )
 
 
 def _locator() -> None:
