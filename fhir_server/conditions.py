@@ -18,13 +18,15 @@ class Keys:
     """The resource has at least one of these equality keys (or none of them when `negated`).
 
     `ordered` says that every key is also in the ordered table on PostgreSQL. `needles`: byte strings of which the body
-    must contain at least one, a recheck against hash collisions (identifiers); empty means no recheck.
+    must contain at least one, a recheck against hash collisions (identifiers); empty means no recheck. `links` says the
+    same another way, where the keys are references to known resources: (params, addresses).
     """
 
     any_of: tuple[int, ...]
     negated: bool = False
     ordered: bool = False
     needles: tuple[bytes, ...] = ()
+    links: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

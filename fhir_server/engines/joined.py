@@ -177,4 +177,5 @@ def _known(condition: Linked | LinkedFrom, addresses: Sequence[int]) -> Conditio
     if isinstance(condition, LinkedFrom):
         return Addresses(tuple(addresses))
     keys = tuple(mask ^ one for mask in condition.masks for one in addresses)
-    return Keys(keys, ordered=True) if len(keys) <= _MOST_KEYS else condition
+    links = (condition.params, tuple(addresses))
+    return Keys(keys, ordered=True, links=links) if len(keys) <= _MOST_KEYS else condition

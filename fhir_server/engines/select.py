@@ -21,6 +21,7 @@ from fhir_server.engines.searching import Cursor, Key, Statement
 from fhir_server.rows import Memberships
 from fhir_server.tables import NO_DATE
 
+_ENDLESS = 2**62
 _COLUMNS = "r.type, r.fid, r.version, r.updated, r.body, r.method"
 
 
@@ -72,12 +73,16 @@ class Driver:
 
 @dataclass(slots=True)
 class _Source:
-    """FROM and its own predicates, the columns that lead the order, and the conditions that it meets by itself."""
+    """FROM and its own predicates, the columns that lead the order, and the conditions that it meets by itself.
+
+    `is_in_order`: its rows come in the order of the search already.
+    """
 
     tables: str
     where: list[str] = field(default_factory=list)
     rid: str = "r.rid"
     first: Key | None = None
+    is_in_order: bool = False
     met: tuple[Condition, ...] = ()
 
 
@@ -116,6 +121,10 @@ class Select:
         elif self._driver.walks and driven is None and len(self._query.types) > 1:
             types = self._query.types
             walks = [self._ordered(self._source(), at, limit, names, types=(one,)) for one in types]
+        elif driven is not None and not self._driver.walks:
+            if isinstance(driven, Keys) and self._sorts == searching.NEWEST_FIRST and _is_in_hot(driven, self._dialect):
+                return self._ordered(self._newest(driven), at, limit, _COLUMNS)
+            walks = [self._ordered(self._source(), at, limit, names)]  # bodies are read for the page alone
         else:
             return self._ordered(self._source(), at, limit, _COLUMNS)
         shape = self._row_keys(self._sorts[self._stage :], Statement(self._dialect.mark))
@@ -160,9 +169,10 @@ class Select:
         named = [f"{key.expression} AS k{n}" for n, key in enumerate(keys)]
         order = [key.order(f"k{n}" if key.expression.startswith("(") else None) for n, key in enumerate(keys)]
         last = [rid.expression] if columns == _COLUMNS else []
+        sorted_by = "" if source.is_in_order else f"ORDER BY {', '.join([*order, rid.order()])} "
         return (
             f"SELECT {', '.join([columns, *named, *last])} FROM {source.tables} WHERE {' AND '.join(where)} "
-            f"ORDER BY {', '.join([*order, rid.order()])} LIMIT {limit}"
+            f"{sorted_by}LIMIT {limit}"
         )
 
     def _source(self) -> _Source:
@@ -188,6 +198,17 @@ class Select:
         met = tuple(one for one in (condition, *self._driver.also) if not one.needles)
         return self._dated(_Source(f" {self._dialect.join} ".join(tables), where, "h.rid", met=met), "h.sort_date")
 
+    def _newest(self, condition: Keys) -> _Source:
+        """The rows of many keys, newest first: sorted where the dates are, before any row is looked at."""
+        among = self._dialect.among(condition.any_of, self.statement)
+        names = f"{self._dialect.columns('h')}, h.sort_date"
+        # SQLite keeps the order of a subquery that has a limit, and would sort again, all of it, if it were told to.
+        rows = f"SELECT DISTINCT {names} FROM hot h WHERE h.hash {among} ORDER BY h.sort_date DESC, h.rid DESC"
+        tables = f"({rows} LIMIT {_ENDLESS}) c {self._dialect.join} resource r ON {self._tie('c')}"
+        met = () if condition.needles else (condition,)
+        in_order = self._dialect.row == ("rid",)
+        return _Source(tables, [], "c.rid", Key("c.sort_date", True), is_in_order=in_order, met=met)
+
     def _dated(self, source: _Source, date: str) -> _Source:
         source.first = Key(date, self._sorts[0].descending)
         if not self._sorts[0].descending:
@@ -200,7 +221,7 @@ class Select:
             none = self._dialect.missing.format(f"{first.by} x WHERE {self._tie('x')} AND x.param = {param}")
             return _Source(self._dialect.all_of_type("resource_by_date"), [none])
         lead, tie = searching.best_value(first)
-        better = f"(b.{lead}, b.{tie}) {'>' if first.descending else '<'} (w.{lead}, w.{tie})"
+        better = f"({self._dialect.unused}b.{lead}, b.{tie}) {'>' if first.descending else '<'} (w.{lead}, w.{tie})"
         # Of several values of one resource only the best one counts.
         best = f"{first.by} b WHERE {self._dialect.tie('b', 'w')} AND b.param = w.param AND {better}"
         return _Source(
@@ -230,15 +251,19 @@ class Select:
         return found + [test(one, self._dialect, self.statement) for one in self._query.where if id(one) not in met]
 
 
+def _is_in_hot(condition: Keys, dialect: Dialect) -> bool:
+    return condition.ordered or dialect.row == ("rid",)
+
+
 def _is_counted_by_key(condition: Condition, dialect: Dialect) -> bool:
     if not isinstance(condition, Keys) or len(condition.any_of) != 1 or condition.negated or condition.needles:
         return False
-    return condition.ordered or dialect.row == ("rid",)
+    return _is_in_hot(condition, dialect)
 
 
 def found_by(condition: Condition, dialect: Dialect, types: tuple[str, ...], statement: Statement) -> str:
     """The rows of a condition that can drive, some of them more than once."""
-    if isinstance(condition, Keys) and (condition.ordered or dialect.row == ("rid",)):
+    if isinstance(condition, Keys) and _is_in_hot(condition, dialect):
         return f"SELECT {dialect.columns('h')} FROM hot h WHERE h.hash {dialect.among(condition.any_of, statement)}"
     if isinstance(condition, Text):
         tests = searching.texts(condition, statement, dialect.contains)

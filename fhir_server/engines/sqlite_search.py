@@ -24,6 +24,7 @@ from fhir_server.rows import Memberships, Page
 
 FEW = 2000  # rows that are quicker to collect and sort than to walk
 _VERY_FEW = 64
+_FEW_KEYS = 4  # more are told from the row: what it refers to is one range of `link`
 _MANY_KEYS = 32  # beyond, one walk for each key costs more than collecting them all
 
 
@@ -57,6 +58,10 @@ def _among(keys: Sequence[int], statement: Statement) -> str:
 
 
 def _has_key(condition: Keys, statement: Statement) -> str:
+    if condition.links and len(condition.any_of) > _FEW_KEYS:
+        params, addresses = condition.links
+        mine = f"x.rid = r.rid AND x.param {statement.equal(*params)} AND +x.address {_among(addresses, statement)}"
+        return f"EXISTS (SELECT 1 FROM link x WHERE {mine})"
     among = _among(condition.any_of, statement)
     same = "k.sort_date = r.sort_date AND k.rid = r.rid"
     return f"{'NOT ' if condition.negated else ''}EXISTS (SELECT 1 FROM hot k WHERE k.hash {among} AND {same})"

@@ -58,7 +58,7 @@ def ordered(sort: Sequence[conditions.Sort], found: Iterable[Indexed]) -> list[I
 
 def _meets(one: Indexed, condition: conditions.Condition, seen: Collection[Indexed]) -> bool:
     match condition:
-        case conditions.Keys(any_of, negated, _, needles):
+        case conditions.Keys(any_of, negated, _, needles, _):
             hit = not set(any_of).isdisjoint(one.rows.eq)
             return hit != negated and (not needles or any(needle in one.body for needle in needles))
         case conditions.Text(param, mode, values, also):
