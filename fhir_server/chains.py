@@ -91,6 +91,9 @@ def followed(types: Sequence[str], head: str, setting: Setting, at: str) -> tupl
         known = any(tables.param(type, code) for type in types)
         text = "n'est pas une référence" if known else f"paramètre de recherche inconnu pour {_named(types)}"
         raise Unknown(f"{at} : « {code[:64]} » {text}")
+    params = [one for one in params if not is_canonical(one)]
+    if not params:
+        raise Unknown(f"{at} : « {code[:64]} » est une adresse canonique ; le chaînage ne suit que des références")
     if wanted and wanted not in tables.types:
         raise refusal(f"{at} : le type « {wanted[:64]} » n'existe pas", at)
     if wanted:
@@ -100,6 +103,11 @@ def followed(types: Sequence[str], head: str, setting: Setting, at: str) -> tupl
         return params, (wanted,)
     every = any(one.targets == ANY for one in params)
     return params, tables.types if every else tuple(dict.fromkeys(to for one in params for to in one.targets))
+
+
+def is_canonical(param: Param) -> bool:
+    """Its values are addresses that resources state of themselves (`url`), not where they are."""
+    return all(path.type in ("canonical", "uri") for path in param.paths)
 
 
 def _may_meet(type: str, behind: Condition) -> bool:
@@ -119,6 +127,8 @@ def _has(types: Sequence[str], name: str, value: str, setting: Setting, *, at: s
     param = setting.tables.param(source, code)
     if param is None or param.kind != "reference" or param.refusal:
         raise Unknown(f"{at} : {source} n'a pas de paramètre référence « {code[:64]} »")
+    if is_canonical(param):
+        raise Unknown(f"{at} : {source}:{code} est une adresse canonique ; _has ne suit que des références")
     if not any(param.may_be(one) for one in types):
         raise refusal(f"{at} : {source}:{code} ne désigne jamais {_named(types)}", at)
     behind = condition((source,), rest, value, setting, at=at, step=step + 1)

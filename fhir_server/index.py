@@ -197,6 +197,14 @@ class Indexer:
         found = self._extractor.values(resource, only=param)
         return extract.local(target for _, target, _ in found.references)
 
+    def canonicals(self, resource: Resource, param: str) -> list[str]:
+        """The canonical addresses, `url` or `url|version`, in a reference parameter: each once, in order."""
+        found = [to for _, to, _ in self._extractor.values(resource, only=param).references]
+        named = dict.fromkeys(one for one in found if one and not extract.is_local(one))
+        # Each `url|version` was followed by its `url`, for searches.
+        bare = {one.rpartition("|")[0] for one in named if "|" in one}
+        return [one for one in named if one not in bare]
+
     def _plan(self, type: str) -> _Plan:
         plan = self._plans.get(type)
         if plan is None:

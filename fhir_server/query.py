@@ -135,6 +135,14 @@ def referring(includes: Sequence[Include], references: Sequence[str], *, count: 
     return conditions.Query(types[0], (condition,), count=count, types=types if len(types) > 1 else ())
 
 
+def stating(addresses: Iterable[str], types: Sequence[str], tables: SearchTables, *, count: int) -> conditions.Query:
+    """The search for resources of these types whose `url` is one of `addresses`, whatever their version."""
+    able = tuple(one for one in types if (param := tables.param(one, "url")) and param.kind == "uri")
+    urls = dict.fromkeys(one.partition("|")[0] for one in addresses)
+    keys = tuple(index.uri_key(type, "url", url) for type in able for url in urls)
+    return conditions.Query("", (conditions.Keys(keys or (index.NOTHING,)),), count=count, types=able)
+
+
 @dataclass(slots=True)
 class _Draft:
     """What has been read so far."""

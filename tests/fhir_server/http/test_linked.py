@@ -303,6 +303,29 @@ async def test_wildcards_follow_every_reference_in_both_directions(fhir: Client)
     assert await brought(iterated) == {"p1", "o1"}
 
 
+async def test_canonical_references_bring_what_states_that_address(fhir: Client) -> None:
+    for id, version in (("q1", "1.0"), ("q2", "2.0")):
+        await put(
+            fhir,
+            {
+                "resourceType": "Questionnaire",
+                "id": id,
+                "url": "http://x.test/q",
+                "version": version,
+                "status": "draft",
+            },
+        )
+    answers = [("any", "http://x.test/q"), ("one", "http://x.test/q|1.0"), ("none", "http://x.test/q|3.0")]
+    for id, canonical in answers:
+        form = {"resourceType": "QuestionnaireResponse", "id": id, "status": "completed", "questionnaire": canonical}
+        await put(fhir, form)
+    for id, expected in (("any", {"q1", "q2"}), ("one", {"q1"}), ("none", set())):
+        query = f"/QuestionnaireResponse?_id={id}&_include=QuestionnaireResponse:questionnaire"
+        assert {one["id"] for one in entries((await fhir.get(query)).json(), "include")} == expected, id
+    for query in ("questionnaire.title=x", "_has:PlanDefinition:definition:title=x"):
+        assert (await fhir.get(f"/QuestionnaireResponse?{query}")).status_code == 400
+
+
 LIMITS = [
     "/Patient?" + "link." * 12 + "name=x",
     "/Patient?" + "_has:Patient:link:" * 12 + "name=x",
