@@ -24,7 +24,16 @@ from bench import load, raw_rows, report, served, targets, workload
 from bench.targets import Place, Target
 
 CONNECTIONS = (1, 8, 32)
-ASKING = ("read", "search_identifier", "search_patient_newest", "search_code_newest", "search_name", "include")
+ASKING = (
+    "read",
+    "search_identifier",
+    "search_patient_newest",
+    "search_code_newest",
+    "search_name",
+    "include",
+    "chain",
+    "has",
+)
 WRITING = ("create", "update", "transaction_50")
 # What `--budget` holds: least values, on a machine with two cores.
 FLOORS = {"read": 3000.0, "search_identifier": 1000.0, "create": 400.0, "transaction_50": 1500.0}

@@ -154,6 +154,15 @@ def _include(there: Known, chance: random.Random) -> Call:
     return Call("GET", target)
 
 
+def _chain(there: Known, chance: random.Random) -> Call:
+    return Call("GET", f"/Observation?patient.family={chance.choice(there.families)}&_sort=-date&_count=20")
+
+
+def _has(there: Known, chance: random.Random) -> Call:
+    code = f"{LOINC}%7C{chance.choice(_MEASURES)[0]}"
+    return Call("GET", f"/Patient?_has:Observation:patient:code={code}&family={chance.choice(there.families)}")
+
+
 def _create(there: Known, chance: random.Random) -> Call:
     return Call("POST", "/Observation", _json(observation(chance, f"Patient/{chance.choice(there.patients)}")))
 
@@ -178,6 +187,8 @@ _CASES: dict[str, Callable[[Known, random.Random], Call]] = {
     "search_code_newest": _search_code_newest,
     "search_name": _search_name,
     "include": _include,
+    "chain": _chain,
+    "has": _has,
     "create": _create,
     "update": _update,
     "transaction_50": _transaction_50,

@@ -10,9 +10,10 @@ any other key does. Otherwise the predicate is probed, row by row.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fhir_server.conditions import Addresses, And, Condition, Keys, Linked, LinkedFrom, Moment, Not, Or, Text, Types
 from fhir_server.engines.searching import Statement
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 JOINED = (Types, Addresses, And, Or, Not, Linked, LinkedFrom)
 FEW = 512  # linked rows that are quicker to collect than to probe for
 _MOST_KEYS = 4096
+_MANY_TIMES = 4  # estimates err: what is expected to be so many times too much is left alone
 
 Test = Callable[[Condition, "Dialect", Statement], str]
 
@@ -78,7 +80,9 @@ def _seen(types: tuple[str, ...], statement: Statement, dialect: Dialect) -> lis
 # ---- asked first ---------------------------------------------------------------------------------------------------
 
 # A statement with its arguments goes out, its rows come back: each engine asks in its own way.
-Asking = Generator[tuple[str, list[object]], Sequence[Sequence[Any]], Condition]
+_T = TypeVar("_T")
+Asked = Generator[tuple[str, list[object]], Sequence[Sequence[Any]], _T]
+Asking = Asked[Condition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,23 +138,60 @@ def _reach(condition: Linked | LinkedFrom, asker: Asker) -> Asking:
     if not types or finds_nothing(condition.where):
         return _known(condition, ())
     for lead in (*condition.where, *asker.also(types)):
-        if not _can_lead(lead):
+        if not _can_lead(lead) or (yield from _is_frequent(lead, asker)):
             continue
-        count = asker.statement()
-        rows = asker.found_by(lead, asker.dialect, types, count)
-        found = yield f"SELECT COUNT(*) FROM ({rows} LIMIT {asker.few + 1}) n", count.args
-        if found[0][0] <= asker.few:
-            return _known(condition, [row[0] for row in (yield _addresses(condition, lead, types, asker))])
+        found = yield from (_in_two if asker.dialect.row == ("rid",) else _in_one)(condition, lead, types, asker)
+        if found is not None:
+            return _known(condition, found)
     return condition
 
 
-def _addresses(
+def _is_frequent(lead: Condition, asker: Asker) -> Asked[bool]:
+    """Where only an estimate is cheap (the arrays of keys on PostgreSQL): does the planner expect too many rows?"""
+    if asker.dialect.row == ("rid",) or not isinstance(lead, Keys) or lead.ordered:
+        return False
+    statement = asker.statement()
+    test = asker.test(replace(lead, needles=()), asker.dialect, statement)
+    # Keys are of one type; told the type as well, the planner would count that twice.
+    plan = yield f"EXPLAIN (FORMAT JSON) SELECT 1 FROM resource r WHERE {test}", statement.args
+    return int(json.loads(plan[0][0])[0]["Plan"]["Plan Rows"]) > _MANY_TIMES * asker.few
+
+
+def _in_two(
     condition: Linked | LinkedFrom, lead: Condition, types: tuple[str, ...], asker: Asker
-) -> tuple[str, list[object]]:
+) -> Asked[list[int] | None]:
+    """Count first, which costs next to nothing inside the process; None for too many."""
+    count, statement = asker.statement(), asker.statement()
+    rows = asker.found_by(lead, asker.dialect, types, count)
+    found = yield f"SELECT COUNT(*) FROM ({rows} LIMIT {asker.few + 1}) n", count.args
+    if found[0][0] > asker.few:
+        return None
+    rows = asker.found_by(lead, asker.dialect, types, statement)
+    told = yield _addresses(condition, lead, f"({rows})", asker=asker, statement=statement), statement.args
+    return [row[0] for row in told]
+
+
+def _in_one(
+    condition: Linked | LinkedFrom, lead: Condition, types: tuple[str, ...], asker: Asker
+) -> Asked[list[int] | None]:
+    """Count and tell in one round trip; None for too many."""
+    statement = asker.statement()
+    rows = asker.found_by(lead, asker.dialect, types, statement)
+    told = _addresses(condition, lead, "few", asker=asker, statement=statement)
+    count = f"(SELECT COUNT(*) FROM few) <= {asker.few}"
+    sql = f"WITH few AS MATERIALIZED ({rows} LIMIT {asker.few + 1}) SELECT CASE WHEN {count} THEN ARRAY({told}) END"
+    found = yield sql, statement.args
+    addresses: list[int] | None = found[0][0]
+    return addresses
+
+
+def _addresses(
+    condition: Linked | LinkedFrom, lead: Condition, rows: str, *, asker: Asker, statement: Statement
+) -> str:
     """Of the rows that meet everything: their own addresses, or for LinkedFrom those of what they refer to."""
-    dialect, statement = asker.dialect, asker.statement()
-    rows = asker.found_by(lead, dialect, types, statement)
-    tables = f"(SELECT DISTINCT * FROM ({rows}) c) c {dialect.join} resource r ON {dialect.tie('c', 'r')}"
+    dialect = asker.dialect
+    types = condition.types if isinstance(condition, Linked) else (condition.type,)
+    tables = f"(SELECT DISTINCT * FROM {rows} c) c {dialect.join} resource r ON {dialect.tie('c', 'r')}"
     column = "r.address"
     if isinstance(condition, LinkedFrom):
         param = statement.arg(condition.param)
@@ -158,7 +199,7 @@ def _addresses(
         column = "x.address"
     tests = (asker.test(one, dialect, statement) for one in condition.where if one is not lead or _is_inexact(one))
     where = " AND ".join([*_seen(types, statement, dialect), *tests])
-    return f"SELECT DISTINCT {column} FROM {tables} WHERE {where} LIMIT {FEW + 1}", statement.args
+    return f"SELECT DISTINCT {column} FROM {tables} WHERE {where} LIMIT {FEW + 1}"
 
 
 def _can_lead(condition: Condition) -> bool:

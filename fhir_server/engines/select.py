@@ -122,7 +122,7 @@ class Select:
             types = self._query.types
             walks = [self._ordered(self._source(), at, limit, names, types=(one,)) for one in types]
         elif driven is not None and not self._driver.walks:
-            if isinstance(driven, Keys) and self._sorts == searching.NEWEST_FIRST and _is_in_hot(driven, self._dialect):
+            if isinstance(driven, Keys) and self._is_newest_first() and _is_in_hot(driven, self._dialect):
                 return self._ordered(self._newest(driven), at, limit, _COLUMNS)
             walks = [self._ordered(self._source(), at, limit, names)]  # bodies are read for the page alone
         else:
@@ -148,6 +148,9 @@ class Select:
 
     def _by_date(self) -> bool:
         return self._sorts[0].by == "sort_date"
+
+    def _is_newest_first(self) -> bool:
+        return len(self._sorts) == 1 and self._by_date() and self._sorts[0].descending
 
     def _tie(self, table: str) -> str:
         return self._dialect.tie(table, "r")
@@ -235,6 +238,9 @@ class Select:
         condition = self._driver.condition
         if condition is None:
             return _Source(self._dialect.all_of_type("resource_by_date"))
+        if isinstance(condition, Addresses):
+            these = f"r.address {self._dialect.among(condition.any_of, self.statement)}"
+            return _Source(self._dialect.all_of_type("resource_by_address"), [these], met=(condition,))
         rows = found_by(condition, self._dialect, self._query.all_types, self.statement)
         met = () if isinstance(condition, Keys) and condition.needles else (condition,)
         return _Source(
