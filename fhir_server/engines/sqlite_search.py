@@ -120,7 +120,10 @@ def _choose(connection: sqlite3.Connection, query: Query, memberships: Membershi
         # What the caller may see drives as well: often it is far less than what a condition finds.
         able += _readers(query.all_types, memberships)
     if len(able) == 1 and first == "sort_date" and isinstance(able[0], Keys):
-        return _over_keys(able[0])
+        only = able[0]
+        # Several keys with few rows are quicker to sort than to merge.
+        is_small = len(only.any_of) > 1 and only.links and _at_most(few, connection, only, query.all_types) < few
+        return Driver(False, only) if is_small else _over_keys(only)
     best = _small(connection, able, query.all_types, few=few)
     if best:
         return _over_keys(best) if first == "sort_date" and isinstance(best, Keys) else Driver(False, best)
