@@ -63,6 +63,10 @@ def statement(
         rest["security"] = security
     rest["resource"] = [_type(definitions, one, operations, of_type) for one in definitions.types]
     rest["interaction"] = [{"code": code} for code in of_system]
+    rest["searchParam"] = [{"name": name, "type": kind, "documentation": text} for name, kind, text in _ON_EVERYTHING]
+    rest["compartment"] = [
+        f"http://hl7.org/fhir/CompartmentDefinition/{code.lower()}" for code in sorted(definitions.search.compartments)
+    ]
     if listed := _operations(one for one in operations if one.level == "system"):
         rest["operation"] = listed
     resource: Resource = {
@@ -102,7 +106,7 @@ def _type(
         "referencePolicy": ["literal", "logical"],
     }
     if includes := [f"{type}:{one.code}" for one in searchable if one.kind == "reference"]:
-        described["searchInclude"] = includes
+        described["searchInclude"] = ["*", f"{type}:*", *includes]
     if listed := [_parameter(one) for one in searchable]:
         described["searchParam"] = listed
     own = (one for one in operations if one.level != "system" and one.type in (None, type))
@@ -120,6 +124,14 @@ def _operations(found: Iterable[Operation]) -> list[Resource]:
     named = {one.name: one.definition for one in found if one.definition}
     return [{"name": name, "definition": definition} for name, definition in named.items()]
 
+
+# What every search takes besides the parameters of its types.
+_ON_EVERYTHING = (
+    ("_type", "token", "À la racine et dans un compartiment : les types cherchés"),
+    ("_has", "string", "_has:Type:référence:paramètre, imbriqué ou suivi d'un chaînage"),
+    ("_list", "string", "Ce que désignent les entrées d'une List, par son id"),
+    ("_filter", "special", "Expression de filtre (R4 search_filter) : and avant or, not(…), chaînages"),
+)
 
 _DOCUMENTATION = (
     "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : Paris. "

@@ -14,7 +14,7 @@ from fhir_server.exchange import Answer, Request, Server
 
 Shape = Literal[
     "system", "metadata", "system-history", "system-search", "type", "type-search", "type-history",
-    "instance", "instance-history", "version", "compartment", "operation",
+    "instance", "instance-history", "version", "compartment", "compartment-search", "operation",
 ]  # fmt: skip
 
 
@@ -58,6 +58,8 @@ def shape(segments: list[str]) -> Shape:
             return "operation"
         case [_, _, last] if last[:1].isupper() or last == "*":
             return "compartment"
+        case [_, _, last, "_search"] if last[:1].isupper() or last == "*":
+            return "compartment-search"
     raise errors.NotFound("Adresse inconnue")
 
 
@@ -100,6 +102,10 @@ _TABLE: dict[tuple[Shape, str], Callable[[Server, Request], Awaitable[Answer]]] 
     ("type", "PATCH"): patch.patch,
     ("type", "DELETE"): write.delete,
     ("type-search", "POST"): search.by_form,
+    ("compartment", "GET"): search.of_compartment,
+    ("compartment-search", "POST"): search.of_compartment_by_form,
+    ("system", "GET"): search.of_system,
+    ("system-search", "POST"): search.of_system_by_form,
     ("system", "POST"): _bundle,
     ("metadata", "GET"): capability.metadata,
     ("operation", "GET"): operations.run,

@@ -21,7 +21,7 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from common import clock, errors
-from fhir_server import access, around, ids, index, timeline
+from fhir_server import access, allowed, around, cursors, ids, index, timeline
 from fhir_server.access import Caller
 from fhir_server.changes import Change, Create, Delete, Resource, Share, Stored, Update
 from fhir_server.commit import GivenIds, Indexer, Preparer, Valid
@@ -71,6 +71,7 @@ class Store:
         rules: Sequence[Rule],
         now: clock.Clock,
         announce: frozenset[str],
+        secret: bytes,
     ) -> None:
         self.definitions = definitions
         self.now = now
@@ -81,6 +82,7 @@ class Store:
         self._given = given
         self._rules = rules
         self._announce = announce
+        self._seal = cursors.Seal(secret)
         self._listeners: list[Listener] = []
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._writing: dict[asyncio.Task[None], int] = {}  # what is under way, and the moment that it carries
@@ -130,6 +132,7 @@ class Store:
             rules=rules,
             now=clock,
             announce=announce,
+            secret=await engine.secret(),
         )
 
     async def close(self) -> None:
@@ -199,9 +202,15 @@ class Store:
         return await self._engine.compartment(replace(asked, types=types), caller.memberships)
 
     async def search(self, query: Query, *, caller: Caller) -> Page:
-        """One page. Without a sort: newest first. Raises Unreadable for a cursor that is not ours, Unavailable."""
-        access.may(caller, "s", query.type)
-        return await self._engine.search(query, caller.memberships)
+        """One page. Without a sort: newest first.
+
+        Raises Forbidden for a type that the caller may not search, Unreadable for a cursor that is not ours,
+        Unavailable.
+        """
+        if query.after is not None:
+            query = replace(query, after=self._seal.open(query.after))
+        found = await self._engine.search(allowed.query(query, caller), caller.memberships)
+        return found if found.after is None else replace(found, after=self._seal.close(found.after))
 
     async def owner(self, key: str) -> str | None:
         """The `Type/id` that holds a claim (`changes.Claim`), whoever asks; None when nobody does."""

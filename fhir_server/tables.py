@@ -51,10 +51,12 @@ def schema(dialect: str) -> MetaData:
     _version(metadata, spread)
     _hot(metadata, spread)
     _ranges(metadata, spread)
+    _link(metadata, spread)
     _event(metadata, spread)
     _outbox(metadata, spread)
     _unique_key(metadata)
     _journal(metadata, spread)
+    _secret(metadata)
     if spread:
         _locator(metadata)
     return metadata
@@ -81,6 +83,7 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         _column("rid", BIG),
         _column("type", WORDS),
         _column("fid", WORDS),
+        _column("address", BIG),  # the hash of "type/fid"
         _column("version", Integer),
         _column("updated", BIG),
         _column("deleted", SMALL),
@@ -96,6 +99,7 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
         # Tombstones too: histories show them.
         Index("resource_by_update", "type", "updated", "rid"),
+        Index("resource_by_address", "address"),
         *([_keys_index()] if spread else []),
         sqlite_strict=True,
     )
@@ -192,6 +196,21 @@ def _num(metadata: MetaData, spread: bool, part: list[str]) -> None:
     )
 
 
+def _link(metadata: MetaData, spread: bool) -> None:
+    """From a resource to what it refers to; the way back is the key of the reference in `hot`."""
+    Table(
+        "link",
+        metadata,
+        *_part(spread),
+        _column("rid", BIG),
+        _column("param", Integer),
+        _column("address", BIG),
+        _primary(spread, "rid", "param", "address"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+
+
 def _event(metadata: MetaData, spread: bool) -> None:
     Table(
         "event",
@@ -269,6 +288,19 @@ def _journal(metadata: MetaData, spread: bool) -> None:
         Index("journal_by_key", "door", "key"),
         Index("journal_by_state", "state", "at"),
         Index("journal_by_time", "at"),
+        sqlite_strict=True,
+    )
+
+
+def _secret(metadata: MetaData) -> None:
+    """What the processes on this database share and nobody else knows (`cursors.py`)."""
+    Table(
+        "secret",
+        metadata,
+        _column("part", BIG),
+        _column("name", WORDS),
+        _column("value", LargeBinary),
+        PrimaryKeyConstraint("part", "name"),
         sqlite_strict=True,
     )
 

@@ -7,6 +7,7 @@ that suit them. A read goes to the part that the id tells, and asks the `locator
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from common import errors
-from fhir_server import around, ids, timeline
+from fhir_server import around, cursors, ids, timeline
 from fhir_server.changes import Stored
 from fhir_server.conditions import Ids, Query
 from fhir_server.engines import (
@@ -55,6 +56,8 @@ _HOMES = """
 SELECT l.type, l.fid, l.home FROM unnest($1::bigint[], $2::text[], $3::text[]) u (part, type, fid)
 JOIN locator l ON l.part = u.part AND l.type = u.type AND l.fid = u.fid
 """
+_KEEP_SECRET = "INSERT INTO secret (part, name, value) VALUES ($1, 'cursors', $2) ON CONFLICT DO NOTHING"
+_SECRET = "SELECT value FROM secret WHERE part = 0 AND name = 'cursors'"
 _VERSIONS = """
 SELECT type, fid, version, updated, body, method FROM version
 WHERE part = $1 AND rid = $2 AND version < $3 AND $4 IN (version, 0) ORDER BY version DESC LIMIT $5
@@ -107,6 +110,13 @@ class Postgres:
         await self._statistics.close()
         for connections in (self._writers, self._lookups, self._searchers):
             await connections.close()
+
+    async def secret(self) -> bytes:
+        """Made when it is not there."""
+        with translated():
+            async with self._lookups.one() as connection:
+                await connection.execute(_KEEP_SECRET, 0, os.urandom(cursors.SECRET_BYTES))
+                return bytes(await connection.fetchval(_SECRET))
 
     # --- reads
 

@@ -8,6 +8,7 @@ thread. A search that turns out to be long is broken off and done again in a thr
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from common import errors
-from fhir_server import around, ids, timeline
+from fhir_server import around, cursors, ids, timeline
 from fhir_server.changes import Stored
 from fhir_server.conditions import Query
 from fhir_server.engines import compartment, sqlite_past, sqlite_search, sqlite_write, sqlite_writer
@@ -75,6 +76,18 @@ class Sqlite:
         self._threads.shutdown(wait=True)
         for connection in [self._reader, *self._opened]:
             connection.close()
+
+    async def secret(self) -> bytes:
+        """Made when it is not there."""
+        find = "SELECT value FROM secret WHERE name = 'cursors'"
+        found = self._one(find, ())
+        if found is None:
+            made = os.urandom(cursors.SECRET_BYTES)
+            keep = "INSERT OR IGNORE INTO secret (part, name, value) VALUES (0, 'cursors', ?)"
+            await self._writer.do(lambda connection: connection.execute(keep, (made,)).rowcount)
+            found = self._one(find, ())
+        assert found is not None
+        return bytes(found[0])
 
     # --- reads
 

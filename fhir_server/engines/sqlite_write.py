@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from common import errors
-from fhir_server import ids
+from fhir_server import ids, index
 from fhir_server.changes import Claim
 from fhir_server.conditions import Rows
 from fhir_server.engines import sqlite_rows
@@ -114,12 +114,13 @@ def _puts(connection: sqlite3.Connection, write: Write) -> None:
     # Hashes are everywhere: in order, each page of the table is visited once.
     hot = sorted((key, put.row.sort_date, put.row.rid) for put in created for key in _keys(put.row))
     sqlite_rows.insert(connection, "hot", hot)
-    rows: dict[str, list[Sequence[object]]] = {"str": [], "dat": [], "num": [], "event": []}
+    rows: dict[str, list[Sequence[object]]] = {"str": [], "dat": [], "num": [], "link": [], "event": []}
     for put in filled:
         rid, index = put.row.rid, put.index
         rows["str"] += [(rid, param, n, folded, raw) for n, (param, folded, raw) in enumerate(index.strings)]
         rows["dat"] += [(rid, *one) for one in index.dates]
         rows["num"] += [(rid, *one) for one in index.amounts]
+        rows["link"] += [(rid, *one) for one in index.links]
     for put in write.puts:
         row = put.row
         event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
@@ -131,8 +132,8 @@ def _puts(connection: sqlite3.Connection, write: Write) -> None:
 def _create(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     values = [
         (
-            *(row.part, row.rid, row.type, row.fid, row.version, row.updated, int(row.deleted), row.sort_date),
-            *(row.method, row.generation, _packed(row.readers), packed(row.eq), row.body),
+            *(row.part, row.rid, row.type, row.fid, index.address(row.ref), row.version, row.updated, int(row.deleted)),
+            *(row.sort_date, row.method, row.generation, _packed(row.readers), packed(row.eq), row.body),
         )
         for row in rows
     ]
@@ -157,9 +158,8 @@ def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> bool:
     _rekey(connection, row, old)
     if put.old_index is not None and _ranges(put.old_index) == _ranges(put.index):
         return False
-    connection.execute("DELETE FROM str WHERE rid = ?", (row.rid,))
-    connection.execute("DELETE FROM dat WHERE rid = ?", (row.rid,))
-    connection.execute("DELETE FROM num WHERE rid = ?", (row.rid,))
+    for table in ("str", "dat", "num", "link"):
+        connection.execute(f"DELETE FROM {table} WHERE rid = ?", (row.rid,))
     return True
 
 
@@ -182,7 +182,7 @@ def _keys(row: Row) -> set[int]:
 
 
 def _ranges(index: Rows) -> tuple[frozenset[object], ...]:
-    return frozenset(index.strings), frozenset(index.dates), frozenset(index.amounts)
+    return frozenset(index.strings), frozenset(index.dates), frozenset(index.amounts), frozenset(index.links)
 
 
 def _list(keys: Iterable[int]) -> str:

@@ -31,6 +31,7 @@ def upgrade() -> None:
     _search(spread)
     _queues(spread)
     _journal(spread)
+    _secret()
     if spread:
         _locator()
         # The planner needs more than the hundred commonest keys to tell a rare one from a frequent one.
@@ -41,7 +42,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop everything."""
-    names = ["resource", "version", "hot", "str", "dat", "num", "event", "outbox", "unique_key", "journal"]
+    names = "resource version hot str dat num link event outbox unique_key journal secret".split()
     spread = op.get_bind().dialect.name == "postgresql"
     for name in [*names, "locator"] if spread else names:
         op.drop_table(name)
@@ -74,6 +75,7 @@ def _resource(spread: bool) -> None:
         _column("rid", _BIG),
         _column("type", _WORDS),
         _column("fid", _WORDS),
+        _column("address", _BIG),
         _column("version", sa.Integer()),
         _column("updated", _BIG),
         _column("deleted", _SMALL),
@@ -88,6 +90,7 @@ def _resource(spread: bool) -> None:
     )
     _index("resource_by_date", "resource", "type", "sort_date", "rid", where=_ALIVE)
     _index("resource_by_update", "resource", "type", "updated", "rid")
+    _index("resource_by_address", "resource", "address")
     if spread:
         op.create_index(
             "resource_keys",
@@ -149,6 +152,15 @@ def _search(spread: bool) -> None:
     _index("dat_by_start", "dat", "param", "lo", "rid", "hi", *part)
     _index("dat_by_end", "dat", "param", "hi", "rid", "lo", *part)
     _numbers(spread, part)
+    _table(
+        "link",
+        *_part(spread),
+        _column("rid", _BIG),
+        _column("param", sa.Integer()),
+        _column("address", _BIG),
+        _key(spread, "rid", "param", "address"),
+        rowid=False,
+    )
 
 
 def _numbers(spread: bool, part: list[str]) -> None:
@@ -233,6 +245,16 @@ def _journal(spread: bool) -> None:
     _index("journal_by_key", "journal", "door", "key")
     _index("journal_by_state", "journal", "state", "at")
     _index("journal_by_time", "journal", "at")
+
+
+def _secret() -> None:
+    _table(
+        "secret",
+        _column("part", _BIG),
+        _column("name", _WORDS),
+        _column("value", _BYTES),
+        sa.PrimaryKeyConstraint("part", "name"),
+    )
 
 
 def _locator() -> None:
