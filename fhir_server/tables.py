@@ -54,6 +54,7 @@ def schema(dialect: str) -> MetaData:
     _outbox(metadata, spread)
     _unique_key(metadata)
     _journal(metadata, spread)
+    _job(metadata)
     if spread:
         _locator(metadata)
     return metadata
@@ -72,7 +73,7 @@ def _primary(spread: bool, *names: str) -> PrimaryKeyConstraint:
 
 
 def _resource(metadata: MetaData, spread: bool) -> None:
-    alive = text("deleted = 0")
+    alive, gone = text("deleted = 0"), text("deleted = 1")
     Table(
         "resource",
         metadata,
@@ -94,6 +95,8 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
         Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
         Index("resource_by_update", "type", "updated", "rid", postgresql_where=alive, sqlite_where=alive),
+        # What an export since a moment has to tell of: the tombstones.
+        Index("resource_gone", "type", "updated", "rid", postgresql_where=gone, sqlite_where=gone),
         *([_keys_index()] if spread else []),
         sqlite_strict=True,
     )
@@ -243,6 +246,29 @@ def _journal(metadata: MetaData, spread: bool) -> None:
         Index("journal_by_key", "door", "key"),
         Index("journal_by_state", "state", "at"),
         Index("journal_by_time", "at"),
+        sqlite_strict=True,
+    )
+
+
+def _job(metadata: MetaData) -> None:
+    Table(
+        "job",
+        metadata,
+        _column("part", BIG),  # the hash of its id
+        _column("id", WORDS),
+        _column("kind", WORDS),
+        _column("owner", WORDS),
+        _column("caller", WORDS),
+        _column("request", WORDS),
+        _column("state", WORDS),
+        _column("progress", WORDS),
+        _column("created", BIG),
+        _column("expires", BIG),
+        _column("leased_until", BIG),
+        _column("holder", SMALL),
+        _column("attempts", Integer),
+        PrimaryKeyConstraint("part", "id"),
+        Index("job_by_state", "state", "created"),
         sqlite_strict=True,
     )
 

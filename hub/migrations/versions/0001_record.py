@@ -21,6 +21,7 @@ _WORDS = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _KEYS = sa.LargeBinary().with_variant(ARRAY(sa.BigInteger), "postgresql")
 _BYTES = sa.LargeBinary()
 _ALIVE = sa.text("deleted = 0")
+_GONE = sa.text("deleted = 1")
 _WAITING = sa.text("state = 'waiting'")
 
 
@@ -31,6 +32,7 @@ def upgrade() -> None:
     _search(spread)
     _queues(spread)
     _journal(spread)
+    _job()
     if spread:
         _locator()
         # The planner needs more than the hundred commonest keys to tell a rare one from a frequent one.
@@ -40,7 +42,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop everything."""
-    names = ["resource", "version", "hot", "str", "dat", "event", "outbox", "unique_key", "journal"]
+    names = ["resource", "version", "hot", "str", "dat", "event", "outbox", "unique_key", "journal", "job"]
     spread = op.get_bind().dialect.name == "postgresql"
     for name in [*names, "locator"] if spread else names:
         op.drop_table(name)
@@ -87,6 +89,7 @@ def _resource(spread: bool) -> None:
     )
     _index("resource_by_date", "resource", "type", "sort_date", "rid", where=_ALIVE)
     _index("resource_by_update", "resource", "type", "updated", "rid", where=_ALIVE)
+    _index("resource_gone", "resource", "type", "updated", "rid", where=_GONE)
     if spread:
         op.create_index(
             "resource_keys",
@@ -214,6 +217,27 @@ def _journal(spread: bool) -> None:
     _index("journal_by_key", "journal", "door", "key")
     _index("journal_by_state", "journal", "state", "at")
     _index("journal_by_time", "journal", "at")
+
+
+def _job() -> None:
+    _table(
+        "job",
+        _column("part", _BIG),
+        _column("id", _WORDS),
+        _column("kind", _WORDS),
+        _column("owner", _WORDS),
+        _column("caller", _WORDS),
+        _column("request", _WORDS),
+        _column("state", _WORDS),
+        _column("progress", _WORDS),
+        _column("created", _BIG),
+        _column("expires", _BIG),
+        _column("leased_until", _BIG),
+        _column("holder", _SMALL),
+        _column("attempts", sa.Integer()),
+        sa.PrimaryKeyConstraint("part", "id"),
+    )
+    _index("job_by_state", "job", "state", "created")
 
 
 def _locator() -> None:
