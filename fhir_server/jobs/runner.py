@@ -45,6 +45,7 @@ class Runner:
         self._worker = worker
         self._server: Server | None = None
         self._wake = asyncio.Event()
+        self._stopping = False
         self._loop: asyncio.Task[None] | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
 
@@ -59,10 +60,11 @@ class Runner:
 
     async def stop(self) -> None:
         """Let go of everything; what is under way gets a moment to end by itself."""
+        # Not by cancelling the loop: a wait that ends at the same moment would swallow that (Python 3.11).
+        self._stopping = True
+        self._wake.set()
         if self._loop:
-            self._loop.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._loop
+            await self._loop
         tasks = list(self._running.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
@@ -106,7 +108,7 @@ class Runner:
 
     async def _serve(self) -> None:
         released = False
-        while True:
+        while not self._stopping:
             self._wake.clear()
             with contextlib.suppress(errors.Unavailable):  # the database comes back; so do we
                 if not released:
@@ -119,7 +121,7 @@ class Runner:
 
     async def _begin(self) -> None:
         free = self.limits.at_once - len(self._running)
-        if free <= 0 or self._server is None:
+        if free <= 0 or self._stopping or self._server is None:
             return
         now = self._now()
         for row in await self._store.bulk.due(now, free):

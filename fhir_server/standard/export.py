@@ -158,7 +158,10 @@ def _filters(call: OperationRequest, given: dict[str, list[str]]) -> dict[str, A
         type, _, wanted = text.partition("?")
         if type not in call.server.types or not wanted or (named and type not in named):
             raise _refused(f"_typeFilter : attendu Type?recherche, d'un type exporté ({text[:60]})", "_typeFilter")
-        exporting.filtering(call.server, type, wanted, base=call.base)
+        try:
+            exporting.filtering(call.server, type, wanted, base=call.base)
+        except errors.Unreadable as problem:
+            raise _refused(f"_typeFilter : {problem.message}", "_typeFilter") from None
         found.append((type, wanted))
     return {"filters": found}
 

@@ -113,15 +113,17 @@ async def test_what_only_reads_is_done_again_after_a_kill_and_what_writes_is_not
     record: store.Store, tmp_path: Path
 ) -> None:
     search: dict[str, Any] = {
-
-            "method": "GET",
-            "segments": ["Patient"],
-            "params": [],
-            "shown": [],
-            "headers": {},
-            "base": "http://hub.test"
-        ,
-        "id": "x", "returns": "", "lenient": False, "url": "http://hub.test/Patient", "repeats": True,
+        "method": "GET",
+        "segments": ["Patient"],
+        "params": [],
+        "shown": [],
+        "headers": {},
+        "base": "http://hub.test",
+        "id": "x",
+        "returns": "",
+        "lenient": False,
+        "url": "http://hub.test/Patient",
+        "repeats": True,
     }
     sent = b'{"resourceType":"Bundle","type":"batch","entry":[]}'
     batch = {**search, "method": "POST", "segments": [], "repeats": False}
