@@ -73,7 +73,6 @@ def _primary(spread: bool, *names: str) -> PrimaryKeyConstraint:
 
 
 def _resource(metadata: MetaData, spread: bool) -> None:
-    alive, gone = text("deleted = 0"), text("deleted = 1")
     Table(
         "resource",
         metadata,
@@ -93,11 +92,7 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         _column("body", LargeBinary),
         _primary(spread, "rid"),
         UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
-        Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
-        Index("resource_by_update", "type", "updated", "rid", postgresql_where=alive, sqlite_where=alive),
-        # What an export since a moment has to tell of: the tombstones.
-        Index("resource_gone", "type", "updated", "rid", postgresql_where=gone, sqlite_where=gone),
-        *([_keys_index()] if spread else []),
+        *_row_indexes(spread),
         sqlite_strict=True,
     )
     Table(
@@ -114,6 +109,17 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         _primary(spread, "rid", "version"),
         sqlite_strict=True,
     )
+
+
+def _row_indexes(spread: bool) -> list[Index]:
+    alive, gone = text("deleted = 0"), text("deleted = 1")
+    return [
+        Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
+        Index("resource_by_update", "type", "updated", "rid", postgresql_where=alive, sqlite_where=alive),
+        # What an export since a moment has to tell of: the tombstones.
+        Index("resource_gone", "type", "updated", "rid", postgresql_where=gone, sqlite_where=gone),
+        *([_keys_index()] if spread else []),
+    ]
 
 
 def _keys_index() -> Index:

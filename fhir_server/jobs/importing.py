@@ -73,27 +73,37 @@ async def load(
         file = source.path.open("rb")
     except OSError:
         raise errors.NotFound(f"{source.url or source.path.name} : fichier illisible") from None
+    into = _Into(store, caller, told)
     with file:
         file.seek(place.offset)
         group: list[_Batch] = []
         async for batch in _batches(file, source, store, place):
             if len(group) == AT_ONCE or any(batch.refs & one.refs for one in group):
-                place = await _done(store, caller, group, place, told)
+                place = await into.commit(group, place)
                 yield place
                 group = []
             group.append(batch)
         if group:
-            yield await _done(store, caller, group, place, told)
+            yield await into.commit(group, place)
 
 
-async def _done(store: Store, caller: access.Caller, group: list[_Batch], place: Place, told: Told) -> Place:
-    found = await asyncio.gather(*(_commit(store, caller, one.resources) for one in group))
-    wrong = sorted((one for batch, some in zip(group, found, strict=True) for one in [*batch.wrong, *some]), key=_line)
-    if wrong:
-        told(wrong)
-    total = sum(len(one.resources) + len(one.wrong) for one in group)
-    last = group[-1]
-    return Place(last.end, last.last, place.done + total - len(wrong), place.failed + len(wrong))
+@dataclass(frozen=True, slots=True)
+class _Into:
+    """Where the batches go, and who hears of the lines that are refused."""
+
+    store: Store
+    caller: access.Caller
+    told: Told
+
+    async def commit(self, group: list[_Batch], place: Place) -> Place:
+        """Commit these batches, each by itself; the place after the last of them."""
+        found = await asyncio.gather(*(_commit(self.store, self.caller, one.resources) for one in group))
+        wrong = [one for batch, some in zip(group, found, strict=True) for one in [*batch.wrong, *some]]
+        if wrong:
+            self.told(sorted(wrong, key=_line))
+        total = sum(len(one.resources) + len(one.wrong) for one in group)
+        last = group[-1]
+        return Place(last.end, last.last, place.done + total - len(wrong), place.failed + len(wrong))
 
 
 def _line(one: tuple[int, errors.HubError]) -> int:
