@@ -183,7 +183,8 @@ class Sqlite:
 
     async def write(self, write: Write) -> None:
         """Durable when it returns."""
-        await self._writer.do(lambda connection: sqlite_write.write(connection, write))
+        creates = write if sqlite_write.only_creates(write) else None
+        await self._writer.do(lambda connection: sqlite_write.write(connection, write), creates=creates)
 
     async def keep(self, row: JournalRow) -> None:
         """Durable when it returns."""
