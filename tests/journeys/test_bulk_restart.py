@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def test_a_killed_hub_goes_on_with_its_jobs(tmp_path: Path) -> None:
         with hub.client("--system") as client:
             started = client.post("/$import", json=asked, headers={"Prefer": "respond-async"})
             assert started.status_code == 202, started.text
+            time.sleep(0.2)  # some of it is in, and not all
             hub.kill()
             hub.start()
             place = started.headers["content-location"]
