@@ -7,6 +7,7 @@ keys in the client's order. Reads send these bytes (R4 resource.html#Meta, http.
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -34,12 +35,18 @@ def final(type: str, id: str, body: Resource, *, version: int, updated: int) -> 
     if body.get("resourceType") != type:
         raise errors.Invalid(f"une ressource {type} est attendue", at="resourceType")
     meta = body.get("meta", {})
-    ours: dict[str, Any] = {"versionId": str(version), "lastUpdated": clock.instant(clock.from_micros(updated))}
+    ours: dict[str, Any] = {"versionId": str(version), "lastUpdated": _instant(updated)}
     if isinstance(meta, dict):  # anything else is left for the validator to refuse
         meta = ours | {name: value for name, value in meta.items() if name not in _OURS}
     return {"resourceType": type, "id": id, "meta": meta} | {
         name: value for name, value in body.items() if name not in ("resourceType", "id", "meta")
     }
+
+
+@lru_cache(maxsize=64)
+def _instant(updated: int) -> str:
+    # All resources of a commit have the same time, and each is completed twice.
+    return clock.instant(clock.from_micros(updated))
 
 
 def encode(resource: Resource) -> bytes:

@@ -124,6 +124,7 @@ _DOCUMENTATION = (
     "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : UTC. "
     "Suppression d'une ressource absente : 204. Les identifiants sont attribués par le serveur : PUT d'une ressource "
     "inconnue ou non visible répond 404, créez par POST (seuls les comptes système choisissent l'identifiant). "
-    "Contenu lisible mais invalide : 422. Créations et modifications "
+    "Prefer: respond-async : recherches, historiques, opérations, lots et transactions répondent 202, résultat à "
+    "l'adresse Content-Location. Contenu lisible mais invalide : 422. Créations et modifications "
     "renvoient la ressource, sauf Prefer: return=minimal ; dans un Bundle, seulement si elle est demandée."
 )

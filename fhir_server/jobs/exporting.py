@@ -4,16 +4,17 @@ FHIR Bulk Data Access 2.0, https://hl7.org/fhir/uv/bulkdata/STU2/export.html. Ea
 order of updates, as the caller sees it, and the stored bytes are written as they are. A file ends where it has become
 large; what is done is kept after every file, so that a killed export goes on with the file it was in.
 
-All of it is told as of `transactionTime`, the moment of the request: what was written later is for the next export
-(`_since`).
+All of it is told as of `transactionTime`, the moment of the request: of what was written or deleted later the version
+of that moment is given, and the new one is for the next export (`_since`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from common import clock
@@ -63,10 +64,13 @@ async def run(work: Work) -> None:
     waited = clock.micros(work.server.now()) - work.started
     await asyncio.sleep(max(0.0, work.limits.settle_seconds - waited / 1_000_000))
     export = _Export(work, await _patients(work))
-    for type in work.asked["types"]:
-        await export.type(type)
-    if work.asked["since"] is not None:
-        await export.deleted()
+    try:
+        for type in work.asked["types"]:
+            await export.type(type)
+        if work.asked["since"] is not None:
+            await export.deleted()
+    finally:
+        export.close()
     files = work.progress.get("files", [])
     told = [{"type": one["type"], "url": work.url(one["name"]), "count": one["count"]} for one in files]
     lists: dict[str, Any] = {"output": [one for one in told if not _of_gone(one["url"])]}
@@ -90,6 +94,7 @@ class _Export:
         self._server = work.server
         self._patients = patients
         self._file: _File | None = None
+        self._late: dict[str, Stored] = {}  # met after they had changed: their turn comes at the end of the type
         work.progress.setdefault("files", [])
         work.progress.setdefault("done", [])
 
@@ -108,6 +113,7 @@ class _Export:
         for number in range(begun, len(segments)):
             await self._segment(segments[number], number, after=after, seen=seen)
             after = None
+        await self._catch_up(type)
         await self._end(type)
         progress["done"].append(type)
         await self._save()
@@ -116,7 +122,9 @@ class _Export:
         count = _LEAST_ROWS if asked.type in ("Binary", "DocumentReference", "Media") else _MOST_ROWS
         while True:
             page = await self._server.store.search(replace(asked, count=count, after=after), caller=self._work.caller)
-            rows = [row for row in page.rows if self._wanted(row)]
+            late = {row.id: row for row in page.rows if row.updated > self._work.started}
+            self._late |= late
+            rows = [row for row in page.rows if row.id not in late and self._wanted(row)]
             if seen is not None:
                 rows = [row for row in rows if row.id not in seen]
                 seen.update(row.id for row in rows)
@@ -132,8 +140,44 @@ class _Export:
                 await self._save()
             await asyncio.sleep(0)
 
+    async def _then(self, row: Stored) -> Stored | None:
+        """The version of the moment of the request; None when there was none."""
+        found: Stored | None = row
+        while found is not None and found.updated > self._work.started:
+            version, caller = found.version, self._work.caller
+            older = await self._server.store.history(row.type, row.id, caller=caller, count=1, before=version)
+            found = older[0] if older else None
+        return found if found is not None and found.method != "DELETE" else None
+
+    async def _catch_up(self, type: str) -> None:
+        """What was changed or deleted since the request: as it was then, unless it was written before that."""
+        late, self._late = self._late, {}
+        if self._patients is None and not any(kind == type for kind, _ in self._work.asked["filters"]):
+            async for some in _gone(self._server, type, self._work.caller.memberships, (self._work.started, 2**62)):
+                late.update((one.id, Stored(type, one.id, 2**31 - 1, 2**62, b"", "DELETE")) for one in some)
+        if not late:
+            return
+        names = [one["name"] for one in self._work.progress["files"] if one["type"] == type]
+        if self._file:
+            self._file.out.flush()
+            names.append(self._file.name)
+        paths = [self._work.folder / name for name in names]
+        written = await asyncio.to_thread(_written, paths, late.keys())
+        for id in late.keys() - written:
+            then = await self._then(late[id])
+            if then is not None and self._wanted(then):
+                await self._write(type, [then.body])
+
     def _wanted(self, row: Stored) -> bool:
+        since, until = self._work.asked["since"], self._work.asked["until"]
+        if (since is not None and row.updated <= since) or (until is not None and row.updated > until):
+            return False
         return self._work.asked["level"] != "patient" or _is_of_a_patient(self._server, row)
+
+    def close(self) -> None:
+        """Let go of the file, wherever it is."""
+        if self._file:
+            self._file.out.close()
 
     async def _write(self, type: str, lines: list[bytes], name: str = "") -> None:
         if self._file is None:
@@ -173,6 +217,15 @@ class _Export:
         if self._patients is not None:
             return any(one.part == ids.part_of("Patient", id, None) for id in self._patients)
         return self._work.asked["level"] != "patient" or one.type == "Patient" or not _is_alone(one)
+
+
+def _written(paths: Sequence[Path], some: Collection[str]) -> set[str]:
+    """Which of these ids are in the files: stored bodies begin with type and id."""
+    found: set[str] = set()
+    for path in paths:
+        with path.open("rb") as file:
+            found.update(id for line in file if (id := line.split(b'"', 8)[7].decode()) in some)
+    return found
 
 
 def _is_alone(one: Gone) -> bool:
@@ -218,9 +271,9 @@ def _segments(work: Work, type: str, patients: list[str] | None) -> Iterator[con
 
 
 def _window(work: Work) -> tuple[Condition, ...]:
-    since, until = work.asked["since"], min(work.started, work.asked["until"] or work.started)
-    last = Updated((("le", until, until),))
-    return (last,) if since is None else (Updated((("gt", since, since),)), last)
+    # No upper bound: what was written meanwhile is met too, and its older version looked up.
+    since = work.asked["since"]
+    return () if since is None else (Updated((("gt", since, since),)),)
 
 
 def _filter(work: Work, type: str, text: str) -> tuple[Condition, ...]:

@@ -8,6 +8,7 @@ no other. The place reached is kept about every second; a killed import goes on 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -207,7 +208,8 @@ async def run(work: Work) -> None:
     for number, one in enumerate(work.asked["inputs"]):
         if number == len(progress["inputs"]):
             await _input(work, number, one)
-    await work.server.store.bulk.analyze()
+    with contextlib.suppress(errors.Unavailable):  # the database's own daemon will look
+        await work.server.store.bulk.analyze()
     output, wrong = [], []
     for number, (asked, place) in enumerate(zip(work.asked["inputs"], progress["inputs"], strict=True)):
         kind = {"type": asked["type"]} if asked["type"] else {}

@@ -19,7 +19,7 @@ from typing import Any
 from common import clock, errors
 from fhir_server import access, media, outcome
 from fhir_server.exchange import Server
-from fhir_server.jobs import exporting, importing, job, replay
+from fhir_server.jobs import exporting, importing, job, replay, upload
 from fhir_server.jobs.job import Limits, Lost, Work
 from fhir_server.rows import JobRow
 from fhir_server.store import Store
@@ -56,6 +56,7 @@ class Runner:
     def start(self) -> None:
         """Begin to look for work."""
         self.limits.folder.mkdir(parents=True, exist_ok=True)
+        upload.forget(self.limits.folder)
         self._loop = asyncio.create_task(self._serve())
 
     async def stop(self) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,16 @@ if TYPE_CHECKING:
 
 Message = MutableMapping[str, Any]
 _PIECE = 1024 * 1024
+_PREFIX = "upload-"
+_LONGEST_SECONDS = 3600  # without a byte
+
+
+def forget(folder: Path) -> None:
+    """Remove what killed processes have left half taken."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _LONGEST_SECONDS:
+                path.unlink()
 
 
 async def give(send: Callable[[Message], Awaitable[None]], path: Path) -> None:
@@ -37,7 +49,7 @@ async def take(receive: Callable[[], Awaitable[Message]], jobs: Runner | None, c
     """
     if jobs is None or caller.memberships is not None:
         return None
-    path = jobs.limits.folder / f"upload-{secrets.token_hex(8)}"
+    path = jobs.limits.folder / f"{_PREFIX}{secrets.token_hex(8)}"
     size = 0
     with path.open("wb") as file:
         try:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from fhir_server import access, store
-from fhir_server.changes import Create
+from fhir_server.changes import Create, Delete, Update
 from fhir_server.jobs import exporting
 from tests.fhir_server.http.bulk import ASYNC, exported, finished, lines, refs, serving
 from tests.fhir_server.http.callers import ENGINES
@@ -226,3 +226,50 @@ async def test_an_export_that_is_stopped_goes_on_with_the_file_it_was_in(
         told = (await finished(fhir, started)).json()
         assert refs(await lines(fhir, told["output"])) == sorted(f"Patient/p{n}" for n in range(600))
     assert all(path.stat().st_mtime_ns == time for path, time in written.items())
+
+
+async def test_what_changes_during_an_export_is_given_as_it_was_when_it_was_asked_for(
+    record: store.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(record, tmp_path / "jobs", settle_seconds=0.6) as clients:
+        fhir = clients("system")
+        for id in ("kept", "changed", "deleted", "twice"):
+            await fhir.put(f"Patient/{id}", json=a_patient(id=id))
+        await asyncio.sleep(0.01)
+        started = await fhir.get("$export?_type=Patient", headers=ASYNC)
+        await asyncio.sleep(0.01)
+        await fhir.put("Patient/changed", json=a_patient(id="changed", active=False))
+        await fhir.delete("Patient/deleted")
+        await fhir.delete("Patient/twice")
+        await fhir.put("Patient/twice", json=a_patient(id="twice", active=False))
+        await fhir.put("Patient/new", json=a_patient(id="new"))
+        told = (await finished(fhir, started)).json()
+        found = await lines(fhir, told["output"])
+        assert refs(found) == ["Patient/changed", "Patient/deleted", "Patient/kept", "Patient/twice"]
+        assert all(one["active"] and one["meta"]["versionId"] == "1" for one in found)
+        told = await exported(fhir, _type="Patient", _since=told["transactionTime"])
+        assert refs(await lines(fhir, told["output"])) == ["Patient/changed", "Patient/new", "Patient/twice"]
+        assert [one["entry"][0]["request"]["url"] for one in await lines(fhir, told["deleted"])] == ["Patient/deleted"]
+
+
+async def test_what_changes_after_it_was_exported_is_not_exported_again(
+    record: store.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await record.commit([Create("Patient", f"p{n}", a_patient()) for n in range(100)], caller=access.SYSTEM)
+    monkeypatch.setattr(exporting, "_MOST_ROWS", 20)
+    searched, pages = type(record).search, 0
+
+    async def changing(self: store.Store, *given: Any, **more: Any) -> Any:
+        nonlocal pages
+        pages += 1
+        if pages == 3:  # the first forty are in the file
+            bodies = [a_patient(active=False) for _ in range(2)]
+            changed = [Update("Patient", id, body) for id, body in zip(("p1", "p99"), bodies, strict=True)]
+            await record.commit([*changed, Delete("Patient", "p2"), Delete("Patient", "p98")], caller=access.SYSTEM)
+        return await searched(self, *given, **more)
+
+    monkeypatch.setattr(type(record), "search", changing)
+    async with serving(record, tmp_path / "jobs") as clients:
+        found = await lines(clients("system"), (await exported(clients("system"), _type="Patient"))["output"])
+    assert refs(found) == sorted(f"Patient/p{n}" for n in range(100))
+    assert all(one["active"] for one in found)
