@@ -12,7 +12,7 @@ import re
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common import clock, errors, events
 from fhir_server import (
@@ -30,9 +30,13 @@ from fhir_server import (
 )
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Header, Request, Server
+from fhir_server.jobs import upload
 from fhir_server.r4 import xml
 from fhir_server.standard import listed
 from fhir_server.store import Store
+
+if TYPE_CHECKING:
+    from fhir_server.jobs.runner import Runner
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -75,16 +79,20 @@ def build_app(
     now: clock.Clock = clock.system,
     security: Resource | None = None,
     on_error: exchange.OnError = log_error,
+    jobs: Runner | None = None,
 ) -> App:
     """The FHIR surface of `store` as an ASGI application.
 
     `authenticate` turns a bearer token into a Caller or raises Unauthenticated. `mount` receives the lifespan, every
     path outside `base_path`, and `base_path/.well-known/`. `public_url` (`https://hub.example`) is what links start
     with; without it each request's scheme and Host are. `max_body` is in bytes. `security` is told in the
-    CapabilityStatement (rest.security).
+    CapabilityStatement (rest.security). `jobs` does what is asked asynchronously; whoever made it starts and stops it.
     """
     indexer = index.Indexer(store.definitions, base=f"{public_url.rstrip('/')}{base_path}" if public_url else "")
     server = _server(store, indexer, operations, now=now, security=security, on_error=on_error)
+    if jobs is not None:
+        server.jobs = jobs
+        jobs.attach(server)
     behind = mount or _nothing
     return App(server, authenticate, mount=behind, base=base_path.rstrip("/"), public=public_url, max_body=max_body)
 
@@ -174,6 +182,9 @@ class App:
         if answer.stream is not None and scope["method"] != "HEAD":
             await self._stream(answer.stream, body, send, request_id)
             return
+        if answer.file is not None and scope["method"] != "HEAD":
+            await upload.give(send, answer.file)
+            return
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     async def _stream(self, pieces: AsyncIterator[bytes], first: bytes, send: Send, request_id: str) -> None:
@@ -216,7 +227,9 @@ class App:
             shown=shown,
         )
         format = _format(request)
-        if method in _WITH_BODY:
+        if method == "POST" and segments == ["$import"] and media.is_ndjson(request.header(b"content-type")):
+            request.upload = await upload.take(receive, self._server.jobs, caller)
+        elif method in _WITH_BODY:
             request.body = await _read_body(receive, headers, self._max_body)
         return request, format
 
@@ -267,6 +280,8 @@ def _format(request: Request) -> media.Format:
     accept = request.headers.get(b"accept", b"")
     if request.segments[-1:] and request.segments[-1] in listed.OWN_FORMATS:
         return media.JSON  # it has formats of its own, and an outcome leaves as JSON
+    if request.segments[:1] == ["$job"]:
+        return media.JSON if not media.asks_for_fhir(accept, "") else media.negotiate(accept, request.asked_format)
     may_be_raw = request.segments[:1] == ["Binary"] and request.method in ("GET", "HEAD")
     if may_be_raw and not media.asks_for_fhir(accept, request.asked_format):
         return media.JSON  # the content leaves under its own type, an outcome as JSON
@@ -310,7 +325,9 @@ def _too_large(most: int) -> errors.TooLarge:
 
 def _headers(answer: Answer, body: bytes, content_type: bytes, *, request_id: str) -> list[Header]:
     headers = [*_ALWAYS, (b"x-request-id", request_id.encode()), *answer.headers]
-    if answer.status not in (204, 304) and answer.stream is None:
+    if answer.file is not None:
+        headers.append((b"content-length", b"%d" % answer.file.stat().st_size))
+    elif answer.status not in (204, 304) and answer.stream is None:
         headers.append((b"content-length", b"%d" % len(body)))
     if content_type:
         headers.append((b"content-type", content_type))

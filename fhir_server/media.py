@@ -101,6 +101,11 @@ def content_kind(content_type: str) -> Literal["json", "xml", "form", "other"]:
     return "json" if name in _JSON else "xml"
 
 
+def is_ndjson(content_type: str) -> bool:
+    """One resource per line?"""
+    return _media_type(content_type)[0] in ("application/fhir+ndjson", "application/ndjson", "application/x-ndjson")
+
+
 def is_fhir(content_type: str) -> bool:
     """Is this one of FHIR's own content types, not a generic one?"""
     return _media_type(content_type)[0] in _FHIR
@@ -178,7 +183,7 @@ def prefer(header: bytes) -> Prefer:
         wishes.setdefault(name.strip().lower(), value.strip().strip('"'))
     returns: Any = wishes.get("return", "")
     known = returns in ("minimal", "representation", "OperationOutcome")
-    return Prefer(returns if known else "", wishes.get("handling") == "lenient")
+    return Prefer(returns if known else "", wishes.get("handling") == "lenient", "respond-async" in wishes)
 
 
 def indented(body: bytes) -> bytes:

@@ -52,7 +52,7 @@ class Operation:
     `action` is the right it needs on the type (a letter of `cruds`); one that only reads (`r`, `s`) may be called with
     GET. `run` returns a resource, its JSON bytes, a whole Answer, or None for 204; it raises errors.HubError.
     `definition` is the canonical address of its OperationDefinition, for the CapabilityStatement. `reads_body`: the
-    body is no FHIR resource, `run` reads `http.body` itself.
+    content is no FHIR resource, `run` reads it from `http`.
     """
 
     level: Level
@@ -118,6 +118,11 @@ def allowed(server: Server, segments: list[str]) -> str:
     except errors.NotFound:
         return ""
     return "HEAD, GET, POST" if operation.action in "rs" else "POST"
+
+
+def reads(server: Server, segments: list[str]) -> bool:
+    """Does the operation at this address change nothing? Raises NotFound."""
+    return _named(server, segments).action in "rs"
 
 
 def _named(server: Server, segments: list[str]) -> Operation:

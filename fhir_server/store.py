@@ -57,7 +57,7 @@ class Store:
     """The record. Make one with `Store.open`; it belongs to the event loop that opened it.
 
     `journal_*` are the functions of `journal.Journal`, `lease`, `extend`, `postpone`, `park`, `parked` and `wake`
-    those of `outbox.Outbox`.
+    those of `outbox.Outbox`; `bulk` is what jobs need of the database.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Store:
         self.definitions = definitions
         self.now = now
         self._engine = engine
+        self.bulk = engine.bulk
         self._closed = False
         self._preparer = preparer
         self._indexer = indexer
@@ -227,6 +228,12 @@ class Store:
                 wanted.append((type, id))
         found = await self._engine.stored(wanted, caller.memberships) if wanted else []
         return {one.ref: one for one in found if one.method != "DELETE"}
+
+    async def existing(self, refs: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """Which of these (type, id) are there or were, whoever asks: for those who choose ids (a bulk import)."""
+        wanted = [ref for ref in dict.fromkeys(refs) if _is_ref(*ref)]
+        found = await self._engine.stored(wanted, None) if wanted else []
+        return frozenset((one.type, one.id) for one in found)
 
     # --- writing
 

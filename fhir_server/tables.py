@@ -57,6 +57,7 @@ def schema(dialect: str) -> MetaData:
     _unique_key(metadata)
     _journal(metadata, spread)
     _secret(metadata)
+    _job(metadata)
     if spread:
         _locator(metadata)
     return metadata
@@ -75,7 +76,6 @@ def _primary(spread: bool, *names: str) -> PrimaryKeyConstraint:
 
 
 def _resource(metadata: MetaData, spread: bool) -> None:
-    alive = text("deleted = 0")
     Table(
         "resource",
         metadata,
@@ -96,11 +96,7 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         _column("body", LargeBinary),
         _primary(spread, "rid"),
         UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
-        Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
-        # Tombstones too: histories show them.
-        Index("resource_by_update", "type", "updated", "rid"),
-        Index("resource_by_address", "address"),
-        *([_keys_index()] if spread else []),
+        *_row_indexes(spread),
         sqlite_strict=True,
     )
 
@@ -121,6 +117,19 @@ def _version(metadata: MetaData, spread: bool) -> None:
         Index("version_by_update", "type", "updated", "rid", "version"),
         sqlite_strict=True,
     )
+
+
+def _row_indexes(spread: bool) -> list[Index]:
+    alive, gone = text("deleted = 0"), text("deleted = 1")
+    return [
+        Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
+        # Tombstones too: histories show them.
+        Index("resource_by_update", "type", "updated", "rid"),
+        Index("resource_by_address", "address"),
+        # What an export since a moment has to tell of: the tombstones.
+        Index("resource_gone", "type", "updated", "rid", postgresql_where=gone, sqlite_where=gone),
+        *([_keys_index()] if spread else []),
+    ]
 
 
 def _keys_index() -> Index:
@@ -301,6 +310,29 @@ def _secret(metadata: MetaData) -> None:
         _column("name", WORDS),
         _column("value", LargeBinary),
         PrimaryKeyConstraint("part", "name"),
+        sqlite_strict=True,
+    )
+
+
+def _job(metadata: MetaData) -> None:
+    Table(
+        "job",
+        metadata,
+        _column("part", BIG),  # the hash of its id
+        _column("id", WORDS),
+        _column("kind", WORDS),
+        _column("owner", WORDS),
+        _column("caller", WORDS),
+        _column("request", WORDS),
+        _column("state", WORDS),
+        _column("progress", WORDS),
+        _column("created", BIG),
+        _column("expires", BIG),
+        _column("leased_until", BIG),
+        _column("holder", SMALL),
+        _column("attempts", Integer),
+        PrimaryKeyConstraint("part", "id"),
+        Index("job_by_state", "state", "created"),
         sqlite_strict=True,
     )
 

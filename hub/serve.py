@@ -25,6 +25,7 @@ from common import clock, errors
 from common.events import Events, configure, emit
 from connectors.hospital import mllp
 from fhir_server import app, store
+from fhir_server.jobs import job, runner
 from fhir_server.r4 import load
 from hub import database, feed, keys, settings, signin, site
 from hub.flows import deliver, hospital_document, mail_in
@@ -60,8 +61,11 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         room = await stack.enter_async_context(opened(config, worker))
+        jobs = runner.Runner(room.store, limits(config), worker=worker)
         listening = _bind(config.host, config.port, shared=config.workers > 1)
-        http = _server(await _application(room, config))
+        http = _server(await _application(room, config, jobs))
+        jobs.start()
+        stack.push_async_callback(jobs.stop)
         stack.push_async_callback(_ended, asyncio.create_task(http.serve(sockets=[listening])), http)
         doors = Doors(listening.getsockname()[1])
         if worker == 0:
@@ -91,7 +95,7 @@ async def opened(config: settings.Settings, worker: int = 0) -> AsyncIterator[Ro
         await record.close()
 
 
-async def _application(room: Room, config: settings.Settings) -> Any:
+async def _application(room: Room, config: settings.Settings, jobs: runner.Runner) -> Any:
     """The FHIR dispatcher with the operations, in front of health, metrics and the pages."""
     people = signin.SignIn(database.kept_tokens(config), demo=config.demo)
     live = feed.Feed()
@@ -103,6 +107,7 @@ async def _application(room: Room, config: settings.Settings) -> Any:
         operations=(dossier.operation,),
         mount=outside,
         max_body=config.fhir_max_bytes,
+        jobs=jobs,
         on_error=lambda problem, request: emit(Events.HUB_004, correlation=request, error=repr(type(problem).__name__)),
     )
     outside.mount("/", _pages()(fhir, live, people, small.tiles() if config.demo else ()))
@@ -139,6 +144,18 @@ async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int) -
     worker = asyncio.create_task(deliver.run(room, smtp(config)))
     stack.push_async_callback(_cancelled, worker)
     return Doors(http, hospital.port, mail.smtp_port, mail.lmtp_port)
+
+
+def limits(config: settings.Settings) -> job.Limits:
+    """What asynchronous jobs may use, as set."""
+    return job.Limits(
+        folder=config.jobs_folder or config.data / "jobs",
+        at_once=config.jobs_at_once,
+        keep_seconds=config.jobs_keep_seconds,
+        file_bytes=config.export_file_bytes,
+        upload_bytes=config.import_max_bytes,
+        imports=config.import_dir,
+    )
 
 
 def smtp(config: settings.Settings) -> send.Smtp:

@@ -44,6 +44,14 @@ class Settings:
     mail_max_bytes: int = _doc("largest mail accepted", 25 * 1024 * 1024)
     mllp_max_bytes: int = _doc("largest HL7 message accepted", 25 * 1024 * 1024)
     fhir_max_bytes: int = _doc("largest HTTP request body accepted", 25 * 1024 * 1024)
+    jobs_folder: Path | None = _doc(
+        "files of exports and asynchronous answers; shared by all machines; default `jobs` in the data folder", None
+    )
+    jobs_at_once: int = _doc("asynchronous jobs that one process does at once", 2)
+    jobs_keep_seconds: int = _doc("how long the result of a job is kept", 24 * 3600)
+    export_file_bytes: int = _doc("a file of an export ends at this size", 128 * 1024 * 1024)
+    import_dir: Path | None = _doc("folder whose NDJSON files `$import` may name; without one it reads none", None)
+    import_max_bytes: int = _doc("largest NDJSON body that `$import` takes", 16 * 1024**3)
     hospital_organization: str = _doc("Organization id that hospital messages are attributed to", "hopital")
     hospital_unknown_patient: str = _doc("`create` a provisional patient, or `refuse` with 902", "create")
     hospital_reused_id: str = _doc(

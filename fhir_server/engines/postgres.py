@@ -21,6 +21,7 @@ from fhir_server.changes import Stored
 from fhir_server.conditions import Ids, Query
 from fhir_server.engines import (
     compartment,
+    postgres_bulk,
     postgres_claims,
     postgres_outbox,
     postgres_past,
@@ -31,7 +32,7 @@ from fhir_server.engines import (
 from fhir_server.engines.connections import Batches, Connection, Connections, Job, translated
 from fhir_server.engines.postgres_follow import Follower
 from fhir_server.engines.postgres_statistics import Statistics
-from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.rows import Bulk, Event, JournalRow, Memberships, Page, Row, Work, Write
 
 _READERS, _WRITERS, _SEARCHERS, _OTHERS = 2, 3, 4, 2
 _BATCH = 100
@@ -85,6 +86,7 @@ class Postgres:
         self._follower = Follower(self._lookups, worker)
         self._statistics = Statistics(self._lookups)
         self.last_seq = 0
+        self.bulk: Bulk = postgres_bulk.Bulk(self._lookups)
 
     @classmethod
     async def open(cls, dsn: str, worker: int) -> Postgres:

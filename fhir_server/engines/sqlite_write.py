@@ -48,7 +48,7 @@ def write(connection: sqlite3.Connection, write: Write) -> None:
     """All rows of a commit. Raises Conflict, Taken, Moved, NotFound (a journal entry that is not there)."""
     for claim in write.claims:
         _claim(connection, claim)
-    _puts(connection, write)
+    _puts(connection, [write])
     for shared in write.shared:
         _share(connection, shared)
     for one in write.outbox:
@@ -103,12 +103,24 @@ def park(connection: sqlite3.Connection, work: Work, error: str) -> None:
     )
 
 
-def _puts(connection: sqlite3.Connection, write: Write) -> None:
+def only_creates(write: Write) -> bool:
+    """Is it new resources and nothing else, so that it may go in together with others (`create`)?"""
+    rest = write.shared or write.claims or write.outbox or write.finished or write.settled
+    return not rest and all(put.old is None for put in write.puts)
+
+
+def create(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    """All rows of commits that only create. Raises Conflict when one of them has to fail."""
+    _puts(connection, writes)
+
+
+def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
     """The new versions with their index rows and events, table by table."""
-    created = [put for put in write.puts if put.old is None]
+    puts = [put for write in writes for put in write.puts]
+    created = [put for put in puts if put.old is None]
     _create(connection, [put.row for put in created])
     filled = list(created)
-    for put in write.puts:
+    for put in puts:
         if put.old is not None and _replace(connection, put, put.old):
             filled.append(put)
     # Hashes are everywhere: in order, each page of the table is visited once.
@@ -121,10 +133,11 @@ def _puts(connection: sqlite3.Connection, write: Write) -> None:
         rows["dat"] += [(rid, *one) for one in index.dates]
         rows["num"] += [(rid, *one) for one in index.amounts]
         rows["link"] += [(rid, *one) for one in index.links]
-    for put in write.puts:
-        row = put.row
-        event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
-        rows["event"].append((*event, write.actor, write.cause))
+    for write in writes:
+        for put in write.puts:
+            row = put.row
+            event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
+            rows["event"].append((*event, write.actor, write.cause))
     for table, some in rows.items():
         sqlite_rows.insert(connection, table, some)
 

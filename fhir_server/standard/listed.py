@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fhir_server.operations import Operation
-from fhir_server.standard import diff, everything, graphql, meta, validate, view
+from fhir_server.standard import diff, everything, export, graphql, import_, meta, validate, view
 
 OPERATIONS: tuple[Operation, ...] = (
     *diff.OPERATIONS,
     *everything.OPERATIONS,
+    *export.OPERATIONS,
     *graphql.operations,
+    *import_.OPERATIONS,
     *meta.OPERATIONS,
     *validate.operations,
     *view.operations,

@@ -21,6 +21,7 @@ _WORDS = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _KEYS = sa.LargeBinary().with_variant(ARRAY(sa.BigInteger), "postgresql")
 _BYTES = sa.LargeBinary()
 _ALIVE = sa.text("deleted = 0")
+_GONE = sa.text("deleted = 1")
 _WAITING = sa.text("state = 'waiting'")
 
 
@@ -32,6 +33,7 @@ def upgrade() -> None:
     _queues(spread)
     _journal(spread)
     _secret()
+    _job()
     if spread:
         _locator()
         # The planner needs more than the hundred commonest keys to tell a rare one from a frequent one.
@@ -42,7 +44,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop everything."""
-    names = "resource version hot str dat num link event outbox unique_key journal secret".split()
+    names = "resource version hot str dat num link event outbox unique_key journal secret job".split()
     spread = op.get_bind().dialect.name == "postgresql"
     for name in [*names, "locator"] if spread else names:
         op.drop_table(name)
@@ -91,6 +93,7 @@ def _resource(spread: bool) -> None:
     _index("resource_by_date", "resource", "type", "sort_date", "rid", where=_ALIVE)
     _index("resource_by_update", "resource", "type", "updated", "rid")
     _index("resource_by_address", "resource", "address")
+    _index("resource_gone", "resource", "type", "updated", "rid", where=_GONE)
     if spread:
         op.create_index(
             "resource_keys",
@@ -255,6 +258,27 @@ def _secret() -> None:
         _column("value", _BYTES),
         sa.PrimaryKeyConstraint("part", "name"),
     )
+
+
+def _job() -> None:
+    _table(
+        "job",
+        _column("part", _BIG),
+        _column("id", _WORDS),
+        _column("kind", _WORDS),
+        _column("owner", _WORDS),
+        _column("caller", _WORDS),
+        _column("request", _WORDS),
+        _column("state", _WORDS),
+        _column("progress", _WORDS),
+        _column("created", _BIG),
+        _column("expires", _BIG),
+        _column("leased_until", _BIG),
+        _column("holder", _SMALL),
+        _column("attempts", sa.Integer()),
+        sa.PrimaryKeyConstraint("part", "id"),
+    )
+    _index("job_by_state", "job", "state", "created")
 
 
 def _locator() -> None:
