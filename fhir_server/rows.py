@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from common import errors
-from fhir_server.changes import Claim, Finish, Stored
+from fhir_server.changes import Claim, Finish, Stored, Subscribe
 from fhir_server.conditions import Query, Rows
+from fhir_server.subscriptions.kept import Notices
 
 Memberships = tuple[int, ...] | None
 
@@ -123,6 +124,7 @@ class Write:
     outbox: list[OutboxRow] = field(default_factory=list)
     finished: list[Finish] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
+    subscribers: list[Subscribe] = field(default_factory=list)
     actor: str = ""
     cause: str = ""
     announced: bool = False  # other workers are to be woken for its events
@@ -130,7 +132,8 @@ class Write:
     @property
     def is_empty(self) -> bool:
         """Nothing to write."""
-        return not (self.puts or self.shared or self.claims or self.outbox or self.finished or self.settled)
+        rest = self.outbox or self.finished or self.settled or self.subscribers
+        return not (self.puts or self.shared or self.claims or rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +217,7 @@ class Engine(Protocol):
     """What the store needs of a database. Every method may raise errors.Unavailable."""
 
     last_seq: int  # the highest number given so far, 0 when empty
+    notices: Notices  # what is kept beside Subscriptions
 
     async def close(self) -> None:
         """Finish what is queued, then let go of the database."""

@@ -56,7 +56,7 @@ class Store:
     """The record. Make one with `Store.open`; it belongs to the event loop that opened it.
 
     `journal_*` are the functions of `journal.Journal`, `lease`, `extend`, `postpone`, `park`, `parked` and `wake`
-    those of `outbox.Outbox`.
+    those of `outbox.Outbox`, `notices` is what is kept beside Subscriptions (`subscriptions.kept`).
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Store:
         self.now = now
         self._engine = engine
         self._closed = False
+        self.notices = engine.notices
         self._preparer = preparer
         self._indexer = indexer
         self._given = given

@@ -26,8 +26,11 @@ from common.events import Events, configure, emit
 from connectors.hospital import mllp
 from fhir_server import app, store
 from fhir_server.r4 import load
-from hub import database, feed, keys, settings, signin, site
-from hub.flows import deliver, hospital_document, mail_in
+from fhir_server.subscriptions import operations as subscribing
+from fhir_server.subscriptions import socket as live_socket
+from fhir_server.subscriptions import writing
+from hub import database, feed, keys, settings, signin, site, topics
+from hub.flows import deliver, hospital_document, mail_in, notify
 from hub.operations import dossier
 from hub.room import Room
 from hub.rules import everything
@@ -61,11 +64,14 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
     async with contextlib.AsyncExitStack() as stack:
         room = await stack.enter_async_context(opened(config, worker))
         listening = _bind(config.host, config.port, shared=config.workers > 1)
-        http = _server(await _application(room, config))
+        base = (config.public_url or f"http://{config.host}:{listening.getsockname()[1]}").rstrip("/") + "/fhir"
+        http = _server(await _application(room, config, base))
         stack.push_async_callback(_ended, asyncio.create_task(http.serve(sockets=[listening])), http)
         doors = Doors(listening.getsockname()[1])
         if worker == 0:
             doors = await _open_doors(stack, room, doors.http)
+            wanted = topics.setting(config, room.definitions, room.now)
+            stack.push_async_callback(_cancelled, asyncio.create_task(notify.run(room, wanted, base)))
         while not http.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         gc.collect()
@@ -83,7 +89,11 @@ async def opened(config: settings.Settings, worker: int = 0) -> AsyncIterator[Ro
     definitions = load.definitions(config.data / "cache")
     secret = keys.secret(config.data)
     record = await store.Store.open(
-        config.database_url, definitions, rules=everything.rules(secret), clock=clock.system, worker=worker
+        config.database_url,
+        definitions,
+        rules=(*everything.rules(secret), writing.rule(topics.setting(config, definitions, clock.system))),
+        clock=clock.system,
+        worker=worker,
     )
     try:
         yield Room(record, definitions, config, clock.system, secret)
@@ -91,16 +101,19 @@ async def opened(config: settings.Settings, worker: int = 0) -> AsyncIterator[Ro
         await record.close()
 
 
-async def _application(room: Room, config: settings.Settings) -> Any:
+async def _application(room: Room, config: settings.Settings, base: str) -> Any:
     """The FHIR dispatcher with the operations, in front of health, metrics and the pages."""
     people = signin.SignIn(database.kept_tokens(config), demo=config.demo)
     live = feed.Feed()
     room.store.listen(live.publish)
     outside = site.build(room.store)
+    wanted = topics.setting(config, room.definitions, room.now)
     fhir = app.build_app(
         room.store,
         authenticate=people.check,
-        operations=(dossier.operation,),
+        operations=(dossier.operation, *subscribing.operations(wanted, room.secret)),
+        topics=[one.url for one in topics.TOPICS],
+        socket=live_socket.Socket(room.store, wanted, people.check, secret=room.secret, base=base),
         mount=outside,
         max_body=config.fhir_max_bytes,
         on_error=lambda problem, request: emit(Events.HUB_004, correlation=request, error=repr(type(problem).__name__)),

@@ -20,6 +20,7 @@ from fhir_server.changes import Stored
 from fhir_server.conditions import Ids, Query
 from fhir_server.engines import (
     postgres_claims,
+    postgres_notices,
     postgres_outbox,
     postgres_search,
     postgres_statistics,
@@ -29,6 +30,7 @@ from fhir_server.engines.connections import Batches, Connection, Connections, Jo
 from fhir_server.engines.postgres_follow import Follower
 from fhir_server.engines.postgres_statistics import Statistics
 from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.subscriptions.kept import Notices
 
 _READERS, _WRITERS, _SEARCHERS, _OTHERS = 2, 3, 4, 2
 _BATCH = 100
@@ -79,6 +81,7 @@ class Postgres:
         self._writes = Batches[Write | JournalRow, None](self._writers, _WRITERS, _BATCH, _write)
         self._follower = Follower(self._lookups, worker)
         self._statistics = Statistics(self._lookups)
+        self.notices: Notices = postgres_notices.PostgresNotices(self._lookups)
         self.last_seq = 0
 
     @classmethod

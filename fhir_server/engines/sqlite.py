@@ -21,9 +21,10 @@ from common import errors
 from fhir_server import ids
 from fhir_server.changes import Stored
 from fhir_server.conditions import Query
-from fhir_server.engines import sqlite_search, sqlite_write, sqlite_writer
+from fhir_server.engines import sqlite_notices, sqlite_search, sqlite_write, sqlite_writer
 from fhir_server.engines.searching import Statement
 from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.subscriptions.kept import Notices
 
 _TICK = 20_000  # steps of the virtual machine, about 1 ms; counted over all runs of a statement, so one is not yet long
 _INLINE_TICKS = 4  # what a search may take before it moves to a thread
@@ -56,6 +57,7 @@ class Sqlite:
         numbers += " UNION ALL SELECT MAX(seq) FROM journal UNION ALL SELECT MAX(seq) FROM outbox"
         self.last_seq: int = self._reader.execute(f"SELECT COALESCE(MAX(n), 0) FROM ({numbers})").fetchone()[0]
         self._writer = sqlite_writer.Writer(path)
+        self.notices: Notices = sqlite_notices.SqliteNotices(self._all, self._writer)
 
     @classmethod
     def open(cls, path: Path) -> Sqlite:
