@@ -68,7 +68,7 @@ class Matcher:
         await self._read(await self._store.notices.subscribers())
 
     async def step(self) -> tuple[bool, bool]:
-        """Take the next stretch of the log: was anything in it for anybody, and is there more?
+        """Take the next stretch of the log: was anything in it for a Subscription, and is there more?
 
         Raises Unavailable; Conflict when another process follows the log now.
         """
@@ -85,7 +85,7 @@ class Matcher:
         self._position = until
         if changed:
             await self.refresh(changed)
-        return bool(notices), until != news.until or len(news.events) == AT_ONCE
+        return bool(notices or changed), until != news.until or len(news.events) == AT_ONCE
 
     async def keep(self) -> None:
         """Write the position down, so that a restart reads less again."""
