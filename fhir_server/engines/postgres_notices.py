@@ -39,8 +39,9 @@ END = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1"
 BEGIN = "UPDATE follower SET tx = $3, seq = $4 WHERE part = $1 AND name = $2"
 MOVE = "UPDATE follower SET tx = $3, seq = $4 WHERE part = $1 AND name = $2 AND holder = $5 RETURNING seq"
 NEWS = """
-SELECT tx, seq, type, fid, version, method, updated FROM event
-WHERE tx >= $1 AND tx <= $2 AND (tx > $1 OR seq > $3) AND type = ANY($4) ORDER BY tx, seq LIMIT $5
+SELECT e.tx, e.seq, e.type, e.fid, e.version, e.method, e.updated, COALESCE(r.version, 0)
+FROM event e LEFT JOIN resource r ON r.part = e.part AND r.type = e.type AND r.fid = e.fid
+WHERE e.tx >= $1 AND e.tx <= $2 AND (e.tx > $1 OR e.seq > $3) AND e.type = ANY($4) ORDER BY e.tx, e.seq LIMIT $5
 """
 RECORD = """
 INSERT INTO notice (part, fid, number, seq, focus_type, focus_id, version, method, at)

@@ -25,8 +25,9 @@ ON CONFLICT (part, fid) DO UPDATE SET owner = COALESCE(?3, owner), secrets = COA
 _SUBSCRIBER = "fid, owner, secrets, state, since, last, sent, due, attempts, failing, error"
 _NOTICE = "fid, number, seq, focus_type, focus_id, version, method, at"
 _NEWS = """
-SELECT seq, type, fid, version, method, updated FROM event
-WHERE seq > ? AND seq <= ? AND type IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?
+SELECT e.seq, e.type, e.fid, e.version, e.method, e.updated,
+    COALESCE((SELECT r.version FROM resource r WHERE r.type = e.type AND r.fid = e.fid), 0)
+FROM event e WHERE e.seq > ? AND e.seq <= ? AND e.type IN (SELECT value FROM json_each(?)) ORDER BY e.seq LIMIT ?
 """
 _RECORD = (
     "INSERT INTO notice (part, fid, number, seq, focus_type, focus_id, version, method, at) VALUES (?,?,?,?,?,?,?,?,?)"

@@ -25,7 +25,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """One event of the log, committed for good."""
+    """One event of the log, committed for good. `current` is the version that the resource has now, 0 if unknown."""
 
     at: Position
     type: str
@@ -33,6 +33,7 @@ class Logged:
     version: int
     method: str
     updated: int
+    current: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ that concerns none of them costs one look at the log. The criteria of each are a
 the owner's rights, so that a notice exists only of what the owner may see. The notices and the position are written
 together: a crash loses none and counts none twice.
 
-The criteria are met by a resource as it is when they are looked at, a moment after the commit.
+A resource that changed again before its event was looked at is judged by the version of that event (`meeting.py`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from common import errors
-from fhir_server import access
+from fhir_server import access, index
 from fhir_server.changes import Resource
-from fhir_server.conditions import Ids
+from fhir_server.conditions import Ids, Query
 from fhir_server.store import Store
-from fhir_server.subscriptions import owner, reading
+from fhir_server.subscriptions import meeting, owner, reading
 from fhir_server.subscriptions.kept import Logged, Notice, Position, Subscriber
 from fhir_server.subscriptions.reading import Wanted
 from fhir_server.subscriptions.topics import METHODS
@@ -57,6 +57,7 @@ class Matcher:
         self._store = store
         self._setting = setting
         self._holder = holder
+        self._indexer = index.Indexer(setting.definitions, base=setting.base)
         self._by_type: dict[str, list[Live]] = {}
         self._position = Position()
         self._kept = Position()
@@ -147,20 +148,34 @@ class Matcher:
         assert wanted is not None
         if wanted.topic:
             events = [one for one in events if METHODS[one.method] in wanted.topic.on]
-        some = tuple(dict.fromkeys(one.id for one in events))
-        if not some:
+        if not events:
             return []
         asked = wanted.queries[type]
-        query = replace(asked, where=(*asked.where, Ids(some)), count=len(some))
         try:
-            page = await self._store.search(query, caller=live.caller)
+            found = await self._found(asked, events, live.caller)
         except errors.Forbidden:
             return []
-        found = {row.id for row in page.rows}
-        met = [one for one in events if one.id in found]
+        met = [one for one in events if await self._is_met(one, asked, live.caller, found)]
         if wanted.topic and wanted.topic.became:
             met = [one for one in met if await self._became(one, live, *wanted.topic.became)]
         return met
+
+    async def _found(self, asked: Query, events: list[Logged], caller: access.Caller) -> set[str]:
+        """The ids among them whose current version meets the search."""
+        some = tuple(dict.fromkeys(one.id for one in events))
+        query = replace(asked, where=(*asked.where, Ids(some)), count=len(some))
+        return {row.id for row in (await self._store.search(query, caller=caller)).rows}
+
+    async def _is_met(self, event: Logged, asked: Query, caller: access.Caller, found: set[str]) -> bool:
+        """Does the version of this event meet the search?"""
+        if event.version == event.current:
+            return event.id in found
+        try:
+            stored = await self._store.vread(event.type, event.id, event.version, caller=caller)
+        except (errors.NotFound, errors.Gone, errors.Forbidden):
+            return False
+        said = meeting.meets(asked, stored, self._indexer)
+        return event.id in found if said is None else said
 
     async def _became(self, event: Logged, live: Live, element: str, code: str) -> bool:
         """Did this very version bring the code?"""

@@ -162,6 +162,38 @@ async def test_a_topic_about_becoming_hears_of_the_moment(world: World) -> None:
     assert [one.version for one in await world.notices(id)] == [2]
 
 
+async def test_each_version_is_judged_by_itself_however_late_it_is_looked_at(world: World) -> None:
+    id = await world.subscribe("Task?status=requested&priority:not=stat&_lastUpdated=gt2000")
+    task = await create(world.record, a_task(status="draft"), caller=NADIA)
+    task = await update(world.record, task, caller=NADIA, status="requested")
+    task = await update(world.record, task, caller=NADIA, priority="stat")
+    task = await update(world.record, task, caller=NADIA, priority="urgent")
+    await update(world.record, task, caller=NADIA, status="completed")
+    gone = await create(world.record, a_task(), caller=NADIA)
+    await world.record.commit([Delete("Task", gone.id)], caller=NADIA)
+    found = [(one.id, one.version) for one in await world.notices(id)]
+    assert found == [(task.id, 2), (task.id, 4), (gone.id, 1)]
+
+
+CRITERIA = [
+    ("Patient?family=tes", True), ("Patient?family:exact=Test", True), ("Patient?family:contains=ES", True),
+    ("Patient?family:exact=test", False), ("Patient?birthdate=1980", True), ("Patient?birthdate=gt1980-06", False),
+    ("Patient?birthdate:missing=false&family:missing=false", True), ("Patient?gender:missing=false", False),
+    ("Patient?identifier=urn:s|1", True), ("Patient?identifier=urn:s|2", False), ("Patient?_lastUpdated=lt2000", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("criteria", "is_met"), CRITERIA)
+async def test_an_old_version_is_judged_as_a_current_one(world: World, criteria: str, is_met: bool) -> None:
+    current, old = [await world.subscribe(criteria) for _ in range(2)]
+    person = a_patient("Test", identifier=[{"system": "urn:s", "value": "1"}])
+    first = await create(world.record, person, caller=NADIA)
+    assert bool(await world.heard(current)) is is_met
+    second = await create(world.record, {**person, "active": True}, caller=NADIA)
+    await world.record.commit([Delete("Patient", second.id)], caller=NADIA)
+    assert await world.heard(old) == ([first.ref, second.ref] if is_met else [])
+
+
 async def test_one_commit_is_told_in_its_order(world: World) -> None:
     id = await world.subscribe("urn:any", "Task?status=requested", "Patient?family=Test")
     some = [a_patient("Test"), a_task(), a_patient("Test"), a_task()]
