@@ -28,6 +28,8 @@ from fhir_server.subscriptions.writing import SERVER
 
 AT_ONCE = 500
 OWN = "Subscription"
+# What a search of one type found in a stretch of the log, for whom.
+_Known = dict[tuple[Query, access.Caller], set[str]]
 
 
 @dataclass(slots=True)
@@ -136,25 +138,26 @@ class Matcher:
             if one.type in self._by_type and one.method in METHODS:
                 by_type.setdefault(one.type, []).append(one)
         notices: list[Notice] = []
+        known: _Known = {}
         for type, some in by_type.items():
             for live in self._by_type[type]:
-                met = await self._met(live, type, some)
+                met = await self._met(live, type, some, known)
                 notices += _numbered(live.state.id, met)
         return _in_order(notices, self.live, events)
 
-    async def _met(self, live: Live, type: str, events: list[Logged]) -> list[Logged]:
+    async def _met(self, live: Live, type: str, events: list[Logged], known: _Known) -> list[Logged]:
         """Those of the events that it wants and its owner may see."""
         wanted = live.wanted
         assert wanted is not None
-        if wanted.topic:
-            events = [one for one in events if METHODS[one.method] in wanted.topic.on]
-        if not events:
-            return []
         asked = wanted.queries[type]
         try:
-            found = await self._found(asked, events, live.caller)
+            if (asked, live.caller) not in known:  # several often ask the same
+                known[asked, live.caller] = await self._found(asked, events, live.caller)
+            found = known[asked, live.caller]
         except errors.Forbidden:
             return []
+        if wanted.topic:
+            events = [one for one in events if METHODS[one.method] in wanted.topic.on]
         met = [one for one in events if await self._is_met(one, asked, live.caller, found)]
         if wanted.topic and wanted.topic.became:
             met = [one for one in met if await self._became(one, live, *wanted.topic.became)]

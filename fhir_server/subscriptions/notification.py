@@ -7,6 +7,7 @@ backport-subscription-status-r4: counters are strings). What the caller may not 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import NAMESPACE_URL, uuid5
@@ -20,6 +21,7 @@ from fhir_server.store import Store
 from fhir_server.subscriptions.kept import Notice
 from fhir_server.subscriptions.reading import BACKPORT, Wanted
 
+MOST_BYTES = 8 * 1024 * 1024
 _BUNDLE = f"{BACKPORT}backport-subscription-notification-r4"
 _STATUS = f"{BACKPORT}backport-subscription-status-r4"
 
@@ -44,13 +46,24 @@ class Seen:
 
 async def seen(store: Store, notices: Iterable[Notice], caller: access.Caller) -> list[Seen]:
     """The notices whose resources the caller may see now, each with the version that it is about."""
-    found = []
-    for one in notices:
+
+    async def look(one: Notice) -> Seen | None:
         try:
-            found.append(Seen(one, await store.vread(one.type, one.id, one.version, caller=caller)))
+            return Seen(one, await store.vread(one.type, one.id, one.version, caller=caller))
         except (errors.NotFound, errors.Gone, errors.Forbidden):
-            continue
-    return found
+            return None
+
+    return [one for one in await asyncio.gather(*map(look, notices)) if one]
+
+
+def fitting(events: Sequence[Seen]) -> Sequence[Seen]:
+    """The first of them, as many as one notification of bounded size holds; at least one."""
+    size = 0
+    for n, one in enumerate(events):
+        size += len(one.stored.body)
+        if n and size > MOST_BYTES:
+            return events[:n]
+    return events
 
 
 def parameters(wanted: Wanted, status: Status, events: Sequence[Seen] = (), *, content: str = "") -> Resource:

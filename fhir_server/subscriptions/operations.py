@@ -66,6 +66,9 @@ async def _events(call: OperationRequest, setting: reading.Setting) -> Resource:
         text = f"plus de {MOST_EVENTS} événements : donnez eventsSinceNumber et eventsUntilNumber"
         raise errors.Unreadable(text, issues=(errors.Issue(text, "", "too-costly"),))
     seen = await notification.seen(call.store, found, call.caller)
+    if content == "full-resource" and len(notification.fitting(seen)) < len(seen):
+        text = "réponse trop volumineuse : donnez eventsUntilNumber, ou content=id-only"
+        raise errors.Unreadable(text, issues=(errors.Issue(text, "", "too-costly"),))
     told = _told("query-event", resource, state)
     at = clock.instant(setting.now())
     return notification.bundle(wanted, told, seen, base=call.base, at=at, content=content)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from fhir_server import access, media
 from fhir_server.r4 import xml
 from fhir_server.store import Store
 from fhir_server.subscriptions import binding, notification, reading
-from fhir_server.subscriptions.kept import FOLLOWER, Notice
+from fhir_server.subscriptions.kept import FOLLOWER
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -208,26 +208,23 @@ class Socket:
             return
         if state is None or state.state != "active":
             return
-        for notices in await self._waiting(one, state.last, wanted.most):
+        while notices := await self._store.notices.between(one.id, one.sent, state.last, wanted.most):
             seen = await notification.seen(self._store, notices, one.caller)
-            number = notices[-1].number
+            some = notification.fitting(seen)
+            number = notices[-1].number if len(some) == len(seen) else some[-1].notice.number
             if seen and wanted.topic:
                 told = notification.Status("event-notification", status, number)
-                await self._bundle(line, wanted, told, seen)
+                await self._bundle(line, wanted, told, some)
             elif seen:
                 await line.text(f"ping {one.id}")
             one.sent = number
             await self._store.notices.told(one.id, number)
 
-    async def _waiting(self, one: Bound, last: int, most: int) -> list[list[Notice]]:
-        found = await self._store.notices.between(one.id, one.sent, last, reading.MOST_AT_ONCE)
-        return [found[n : n + most] for n in range(0, len(found), most)]
-
     async def _bundle(
-        self, line: Line, wanted: reading.Wanted, told: notification.Status, seen: list[notification.Seen] | None = None
+        self, line: Line, wanted: reading.Wanted, told: notification.Status, seen: Sequence[notification.Seen] = ()
     ) -> None:
         at = clock.instant(self._setting.now())
-        body = media.encode(notification.bundle(wanted, told, seen or (), base=self._base, at=at))
+        body = media.encode(notification.bundle(wanted, told, seen, base=self._base, at=at))
         if wanted.media == "xml":
             body = xml.write(media.read_json(body), self._setting.definitions)
         await line.text(body.decode())

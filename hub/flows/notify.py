@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
@@ -209,19 +209,20 @@ class Notifier:
         assert wanted is not None
         while self.matcher.live.get(state.id) is live and state.sent < state.last:
             notices = await self.room.store.notices.between(state.id, state.sent, state.last, FETCH)
-            for start in range(0, len(notices), wanted.most):
-                some = notices[start : start + wanted.most]
+            if not notices:  # too old: no longer kept
+                state.sent = state.last
+            while notices and self.matcher.live.get(state.id) is live:
+                some = notices[: wanted.most]
                 seen = await notification.seen(self.room.store, some, live.caller)
-                ended = await self._tell(live, seen, some[-1].number) if seen else None
+                part = notification.fitting(seen)
+                number = some[-1].number if len(part) == len(seen) else part[-1].notice.number
+                ended = await self._tell(live, part, number) if part else None
                 if ended and not ended.ok:
                     await self._failed(live, ended.text)
                     return
-                state.sent, state.attempts, state.failing = some[-1].number, 0, 0
+                state.sent, state.attempts, state.failing = number, 0, 0
                 self._mark(live)
-                if self.matcher.live.get(state.id) is not live:
-                    break
-            if not notices:  # too old: no longer kept
-                state.sent = state.last
+                notices = [one for one in notices if one.number > number]
         if current := self.matcher.live.get(state.id):  # perhaps read again meanwhile
             current.state.sent = max(current.state.sent, state.sent)
         await self.room.store.notices.told(state.id, state.sent)
@@ -238,7 +239,7 @@ class Notifier:
         with contextlib.suppress(errors.HubError):
             await self.room.store.notices.told(live.state.id, live.state.sent)
 
-    async def _tell(self, live: Live, seen: list[notification.Seen], number: int) -> calling.Ended:
+    async def _tell(self, live: Live, seen: Sequence[notification.Seen], number: int) -> calling.Ended:
         wanted = live.wanted
         assert wanted is not None
         if wanted.topic:
@@ -260,14 +261,14 @@ class Notifier:
         kind: str,
         status: str,
         *,
-        seen: list[notification.Seen] | None = None,
+        seen: Sequence[notification.Seen] = (),
         number: int | None = None,
     ) -> calling.Ended:
         wanted = live.wanted
         assert wanted is not None
         told = notification.Status(kind, status, live.state.last if number is None else number)
         at = clock.instant(self.room.now())
-        body = media.encode(notification.bundle(wanted, told, seen or (), base=self.base, at=at))
+        body = media.encode(notification.bundle(wanted, told, seen, base=self.base, at=at))
         type = f"application/fhir+{wanted.media}"
         return await self._call(live, "POST", wanted.endpoint, body, content_type=type)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from fhir_server.subscriptions import socket
 from tests.journeys import subscribing
 from tests.journeys.subscribing import a_task, active, backport, created, plain
 from tests.receiver import events, numbers, told
@@ -128,3 +131,19 @@ def test_a_connection_hears_no_more_of_a_subscription_that_was_deleted(hub: Hub,
         client.delete(f"/Subscription/{id}").raise_for_status()
         created(client, a_task(1))
         assert str(line.recv(timeout=10)).startswith("error ")
+
+
+@pytest.mark.servers
+def test_every_process_tells_those_who_are_connected_to_it(tmp_path: Path, postgres_url: str) -> None:
+    hub = subscribing.started(tmp_path / "hub", database=postgres_url, workers="2")
+    with contextlib.ExitStack() as stack:
+        stack.callback(hub.stop)
+        client = stack.enter_context(hub.client("--system"))
+        id = active(client, plain("Task?status=requested"))
+        lines = [stack.enter_context(opened(hub, client)) for _ in range(8)]  # the kernel shares them out
+        for line in lines:
+            line.send(f"bind {id}")
+            assert line.recv(timeout=10) == f"bound {id}"
+        created(client, a_task(1))
+        # Sooner than the look that each process takes by itself every few seconds.
+        assert [line.recv(timeout=socket.LOOK_EVERY_SECONDS - 2) for line in lines] == [f"ping {id}"] * 8
