@@ -36,6 +36,9 @@ WHERE follower.part = $1 AND (follower.holder = $3 OR follower.held_until <= $4)
 """
 PLACE = "SELECT tx, seq FROM follower WHERE part = $1 AND name = $2"
 END = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1"
+ENDS = """
+SELECT pg_snapshot_xmin(s)::text::bigint - 1, pg_snapshot_xmin(s) = pg_snapshot_xmax(s) FROM pg_current_snapshot() s
+"""
 BEGIN = "UPDATE follower SET tx = $3, seq = $4 WHERE part = $1 AND name = $2"
 MOVE = "UPDATE follower SET tx = $3, seq = $4 WHERE part = $1 AND name = $2 AND holder = $5 RETURNING seq"
 NEWS = """
@@ -112,12 +115,12 @@ class PostgresNotices:
         """Below the oldest open transaction."""
         with translated():
             async with self._connections.one() as connection:
-                end = await connection.fetchval(END)
+                end, is_all = await connection.fetchrow(ENDS)
                 if end < after.tx:
-                    return News([], after)
+                    return News([], after, is_all)
                 rows = await connection.fetch(NEWS, after.tx, end, after.seq, list(types), count)
         events = [Logged(Position(*one[:2]), *one[2:]) for one in rows]
-        return News(events, events[-1].at if len(events) == count else Position(end, _LAST))
+        return News(events, events[-1].at if len(events) == count else Position(end, _LAST), is_all)
 
     async def record(self, holder: str, until: Position, notices: Sequence[Notice]) -> bool:
         """In one transaction, and only while the log is ours."""

@@ -38,10 +38,14 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A stretch of the log: the events of the wanted types in it, and the place where it ends."""
+    """A stretch of the log: the events of the wanted types in it, and the place where it ends.
+
+    `is_all` False: commits are under way, what they and later ones wrote can be seen only afterwards.
+    """
 
     events: list[Logged]
     until: Position
+    is_all: bool = True
 
 
 @dataclass(slots=True)

@@ -63,6 +63,7 @@ class Matcher:
         self._by_type: dict[str, list[Live]] = {}
         self._position = Position()
         self._kept = Position()
+        self.is_behind = False  # commits are under way, whose events cannot be seen yet
 
     async def begin(self) -> None:
         """Read where the follower stands, and every Subscription. Raises Unavailable."""
@@ -78,6 +79,7 @@ class Matcher:
         types = sorted({OWN, *self._by_type})
         news = await self._store.notices.news(self._position, types, AT_ONCE)
         events, until, changed = news.events, news.until, ""
+        self.is_behind = not news.is_all
         for n, one in enumerate(events):
             if one.type == OWN:  # those after it are matched with what it says
                 events, until, changed = events[: n + 1], one.at, one.id

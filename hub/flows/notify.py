@@ -22,7 +22,7 @@ from connectors.hooks import addresses, calling
 from fhir_server import changes, media
 from fhir_server.r4 import xml
 from fhir_server.subscriptions import notification, reading, secrets
-from fhir_server.subscriptions.kept import FOLLOWER
+from fhir_server.subscriptions.kept import FOLLOWER, Notice
 from fhir_server.subscriptions.matching import Live, Matcher
 from fhir_server.subscriptions.writing import SERVER
 from hub.room import Room
@@ -30,6 +30,10 @@ from hub.room import Room
 LEASE_SECONDS = 15
 LOOK_EVERY_SECONDS = 1.0
 GATHER_SECONDS = 0.01  # commits that come together are looked at together
+SOON_SECONDS = 0.02  # commits are under way: their events follow in a moment
+NOTE_EVERY_SECONDS = 0.2  # how far a subscriber was told; a crash repeats what is not noted
+LOOK_AHEAD = 50
+FRESH_SECONDS = 1.0  # how old a look at what somebody may see can be when it is sent
 AT_ONCE = 64
 FETCH = 100
 PRUNE_EVERY_SECONDS = 3600.0
@@ -55,6 +59,15 @@ async def run(room: Room, setting: reading.Setting, base: str) -> None:
 
 
 @dataclass(slots=True)
+class _Ahead:
+    """The notices whose resources were looked at, when, and those that may be seen."""
+
+    at: float = 0.0
+    looked: set[int] = field(default_factory=set)
+    seen: dict[int, notification.Seen] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Notifier:
     """One turn of holding the log. `contact` is when each Subscription was last told something, for heartbeats."""
 
@@ -67,6 +80,7 @@ class Notifier:
     contact: dict[str, float] = field(default_factory=dict)
     awake: asyncio.Event = field(default_factory=asyncio.Event)
     marking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    freed: bool = False  # somebody who was busy has more to do
 
     async def follow(self) -> None:
         """Until the lease passes to another process. Raises Unavailable."""
@@ -78,15 +92,19 @@ class Notifier:
             await self._loop()
         finally:
             leave()
+            marked = set(self.marking)
             tasks = [*self.busy.values(), *self.marking.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(errors.HubError):
+                for id, live in self.matcher.live.items():
+                    await self._noted(live) if id in marked else None
                 await self.matcher.keep()
 
     async def _loop(self) -> None:
         held = looked = pruned = time.monotonic()
+        soon = SOON_SECONDS
         self._start_all()
         while True:
             self.awake.clear()
@@ -94,7 +112,7 @@ class Notifier:
             now = time.monotonic()
             if found:
                 self.room.store.wake(FOLLOWER).set()
-            if found or now - looked >= LOOK_EVERY_SECONDS:
+            if found or self.freed or now - looked >= LOOK_EVERY_SECONDS:
                 self._start_all()
             if now - looked >= LOOK_EVERY_SECONDS:
                 looked = now
@@ -106,10 +124,15 @@ class Notifier:
             if now - pruned >= PRUNE_EVERY_SECONDS:
                 pruned = now
                 await self._prune()
+            soon = min(soon * 2, LOOK_EVERY_SECONDS) if self.matcher.is_behind and not found else SOON_SECONDS
             if not more:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.awake.wait(), LOOK_EVERY_SECONDS)
-                await asyncio.sleep(GATHER_SECONDS)
+                await self._rest(soon if self.matcher.is_behind else LOOK_EVERY_SECONDS)
+
+    async def _rest(self, seconds: float) -> None:
+        """Until something is committed, or that long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.awake.wait(), seconds)
+        await asyncio.sleep(GATHER_SECONDS)
 
     async def _hold(self) -> bool:
         now = clock.micros(self.room.now())
@@ -123,7 +146,7 @@ class Notifier:
     # --- who is served next
 
     def _start_all(self) -> None:
-        now = clock.micros(self.room.now())
+        now, self.freed = clock.micros(self.room.now()), False
         for id, live in self.matcher.live.items():
             if len(self.busy) >= AT_ONCE:
                 return
@@ -136,6 +159,7 @@ class Notifier:
         del self.busy[id]
         live = self.matcher.live.get(id)
         if live and self._due(live, clock.micros(self.room.now())):
+            self.freed = True
             self.awake.set()
 
     def _due(self, live: Live, now: int) -> Callable[[Live], Coroutine[Any, Any, None]] | None:
@@ -205,7 +229,7 @@ class Notifier:
 
     async def _deliver(self, live: Live) -> None:
         """All that waits, in order, until it is told or something is not taken."""
-        state, wanted = live.state, live.wanted
+        state, wanted, ahead = live.state, live.wanted, _Ahead()
         assert wanted is not None
         while self.matcher.live.get(state.id) is live and state.sent < state.last:
             notices = await self.room.store.notices.between(state.id, state.sent, state.last, FETCH)
@@ -213,7 +237,7 @@ class Notifier:
                 state.sent = state.last
             while notices and self.matcher.live.get(state.id) is live:
                 some = notices[: wanted.most]
-                seen = await notification.seen(self.room.store, some, live.caller)
+                seen = await self._seen(live, notices, ahead)
                 part = notification.fitting(seen)
                 number = some[-1].number if len(part) == len(seen) else part[-1].notice.number
                 ended = await self._tell(live, part, number) if part else None
@@ -225,7 +249,18 @@ class Notifier:
                 notices = [one for one in notices if one.number > number]
         if current := self.matcher.live.get(state.id):  # perhaps read again meanwhile
             current.state.sent = max(current.state.sent, state.sent)
-        await self.room.store.notices.told(state.id, state.sent)
+        self._mark(live)
+
+    async def _seen(self, live: Live, notices: list[Notice], ahead: _Ahead) -> list[notification.Seen]:
+        """What the owner may see of the next notification; a fast receiver's next ones are looked at together."""
+        assert live.wanted is not None
+        some, now = notices[: live.wanted.most], time.monotonic()
+        if some[-1].number not in ahead.looked or now - ahead.at > FRESH_SECONDS:
+            window = notices[: max(live.wanted.most, LOOK_AHEAD)]
+            found = await notification.seen(self.room.store, window, live.caller)
+            ahead.looked = {one.number for one in window}
+            ahead.seen, ahead.at = {one.notice.number: one for one in found}, now
+        return [ahead.seen[one.number] for one in some if one.number in ahead.seen]
 
     def _mark(self, live: Live) -> None:
         """Note how far it was told, beside the telling: notes of one Subscription never queue up."""
@@ -236,6 +271,9 @@ class Notifier:
             task.add_done_callback(lambda _: self.marking.pop(id, None))
 
     async def _noted(self, live: Live) -> None:
+        """Now when nothing more waits, else in a moment."""
+        if telling := self.busy.get(live.state.id):
+            await asyncio.wait({telling}, timeout=NOTE_EVERY_SECONDS)
         with contextlib.suppress(errors.HubError):
             await self.room.store.notices.told(live.state.id, live.state.sent)
 

@@ -36,7 +36,6 @@ def test_a_receiver_that_comes_back_gets_all_events_once_and_in_order(hub: Hub, 
         receiver.stop()
         made = [created(client, a_task(n))["id"] for n in range(20)]
         wait_for(lambda: len(other.calls) == 20, what="the other subscriber is not held up")
-    assert [one.path for one in other.calls] == [f"/hook/Task/{id}" for id in made]
     hub.kill()
     hub.start()
     with hub.client("--system") as client:
@@ -46,5 +45,7 @@ def test_a_receiver_that_comes_back_gets_all_events_once_and_in_order(hub: Hub, 
     assert receiver.numbers() == list(range(1, 31))
     focused = [one["focus"]["reference"] for bundle in receiver.bundles() for one in events(bundle)]
     assert focused == [f"Task/{id}" for id in made]
-    wait_for(lambda: len(other.calls) == 30, what="plain subscriber")
+    # What was told in the moment before the hub was killed may come again, at its place.
+    paths = [f"/hook/Task/{id}" for id in made]
+    wait_for(lambda: list(dict.fromkeys(one.path for one in other.calls)) == paths, what="the plain one too")
     other.stop()
