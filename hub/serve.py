@@ -185,6 +185,7 @@ def _server(application: Any) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        ws_max_size=live_socket.MOST_TEXT,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     return Server(config)

@@ -30,6 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 LOOK_EVERY_SECONDS = 5.0
 ASK_AGAIN_SECONDS = 60.0  # is the bearer token still good?
+BIND_SECONDS = 30.0
 LONGEST_SECONDS = 3600.0  # for whoever bound by token: it is asked for again
 MOST_TEXT = 64 * 1024
 MOST_BOUND = 100
@@ -120,7 +121,7 @@ class Socket:
     # --- what the client says
 
     async def _listen(self, line: Line, receive: Receive) -> None:
-        while (message := await receive())["type"] == "websocket.receive":
+        while (message := await self._next(line, receive))["type"] == "websocket.receive":
             text = message.get("text")
             if text is None or len(text) > MOST_TEXT:
                 await line.close(_TOO_MUCH)
@@ -132,6 +133,15 @@ class Socket:
                 if problem.status == 401:
                     await line.close(_REFUSED)
                     return
+
+    async def _next(self, line: Line, receive: Receive) -> Message:
+        """What comes next; nobody stays who binds nothing."""
+        try:
+            async with asyncio.timeout(None if line.bound else BIND_SECONDS):
+                return await receive()
+        except TimeoutError:
+            await line.close(_REFUSED)
+            return {"type": "websocket.disconnect"}
 
     async def _said(self, line: Line, text: str) -> None:
         word, _, rest = text.partition(" ")
