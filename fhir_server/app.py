@@ -80,21 +80,35 @@ def build_app(
     security: Resource | None = None,
     on_error: exchange.OnError = log_error,
     jobs: Runner | None = None,
+    topics: Iterable[str] = (),
+    socket: ASGI | None = None,
 ) -> App:
     """The FHIR surface of `store` as an ASGI application.
 
     `authenticate` turns a bearer token into a Caller or raises Unauthenticated. `mount` receives the lifespan, every
     path outside `base_path`, and `base_path/.well-known/`. `public_url` (`https://hub.example`) is what links start
     with; without it each request's scheme and Host are. `max_body` is in bytes. `security` is told in the
-    CapabilityStatement (rest.security). `jobs` does what is asked asynchronously; whoever made it starts and stops it.
+    CapabilityStatement (rest.security), like `topics` (canonical addresses of subscription topics). `jobs` does what is
+    asked asynchronously; whoever made it starts and stops it. `socket` answers WebSocket connections to `base_path/ws`.
     """
     indexer = index.Indexer(store.definitions, base=f"{public_url.rstrip('/')}{base_path}" if public_url else "")
-    server = _server(store, indexer, operations, now=now, security=security, on_error=on_error)
+    server = _server(
+        store,
+        indexer,
+        operations,
+        now=now,
+        security=security,
+        on_error=on_error,
+        topics=topics,
+        has_socket=socket is not None,
+    )
     if jobs is not None:
         server.jobs = jobs
         jobs.attach(server)
     behind = mount or _nothing
-    return App(server, authenticate, mount=behind, base=base_path.rstrip("/"), public=public_url, max_body=max_body)
+    made = App(server, authenticate, mount=behind, base=base_path.rstrip("/"), public=public_url, max_body=max_body)
+    made.socket = socket
+    return made
 
 
 def _server(
@@ -105,6 +119,8 @@ def _server(
     now: clock.Clock,
     security: Resource | None,
     on_error: exchange.OnError,
+    topics: Iterable[str],
+    has_socket: bool,
 ) -> Server:
     definitions = store.definitions
     registry = operations.Registry((*listed.OPERATIONS, *offered))
@@ -115,6 +131,8 @@ def _server(
         of_system=routes.interactions(routes.OF_SYSTEM),
         security=security,
         since=now(),
+        topics=topics,
+        has_socket=has_socket,
     )
     return Server(
         store=store,
@@ -133,7 +151,7 @@ def _server(
 class App:
     """The dispatcher: one call per request."""
 
-    __slots__ = ("_authenticate", "_base", "_max_body", "_mount", "_public", "_server", "_well_known")
+    __slots__ = ("_authenticate", "_base", "_max_body", "_mount", "_public", "_server", "_well_known", "socket")
 
     def __init__(
         self, server: Server, authenticate: Authenticate, *, mount: ASGI, base: str, public: str | None, max_body: int
@@ -145,6 +163,7 @@ class App:
         self._public = public.rstrip("/") + base if public else None
         self._max_body = max_body
         self._well_known = f"{base}/.well-known/"
+        self.socket: ASGI | None = None
 
     def openapi(self) -> Resource:
         """The OpenAPI document of the FHIR surface, made anew at each call."""
@@ -154,6 +173,9 @@ class App:
         """ASGI."""
         path = scope.get("path", "")
         inside = path.startswith(self._base) and path[len(self._base) :][:1] in ("", "/")
+        if scope["type"] == "websocket" and self.socket and path == f"{self._base}/ws":
+            await self.socket(scope, receive, send)
+            return
         if scope["type"] != "http" or not inside or path.startswith(self._well_known):
             await self._mount(scope, receive, send)
             return

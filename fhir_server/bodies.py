@@ -43,12 +43,6 @@ def final(type: str, id: str, body: Resource, *, version: int, updated: int) -> 
     }
 
 
-@lru_cache(maxsize=64)
-def _instant(updated: int) -> str:
-    # All resources of a commit have the same time, and each is completed twice.
-    return clock.instant(clock.from_micros(updated))
-
-
 def encode(resource: Resource) -> bytes:
     """Its bytes."""
     return _encode(resource)

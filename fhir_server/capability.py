@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 # Stands for the address of the server until a request says what it is.
 _BASE = "https://base.invalid/fhir"
+_SOCKET = "wss://base.invalid/fhir"
+_WEBSOCKET = "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket"
+_TOPIC = (
+    "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/capabilitystatement-subscriptiontopic-canonical"
+)
 
 
 class Statement:
@@ -36,9 +41,14 @@ class Statement:
     def body(self, base: str, format: media.Format) -> bytes:
         """The statement of the server at `base`."""
         if format.kind == "json":
-            return self._json.replace(_BASE.encode(), base.encode())
+            return _placed(self._json, base)
         self._xml = self._xml or xml.write(self._resource, self._definitions)
-        return self._xml.replace(_BASE.encode(), base.encode())
+        return _placed(self._xml, base)
+
+
+def _placed(statement: bytes, base: str) -> bytes:
+    socket = "ws" + base.removeprefix("http")
+    return statement.replace(_BASE.encode(), base.encode()).replace(_SOCKET.encode(), socket.encode())
 
 
 async def metadata(server: Server, request: Request) -> Answer:
@@ -56,6 +66,8 @@ def statement(
     of_system: Sequence[str],
     security: Resource | None,
     since: datetime,
+    topics: Iterable[str] = (),
+    has_socket: bool = False,
 ) -> Statement:
     """The statement for these definitions, operations and interactions; `since` is when the server started."""
     rest: Resource = {"mode": "server", "documentation": _DOCUMENTATION}
@@ -69,6 +81,12 @@ def statement(
     ]
     if listed := _operations(one for one in operations if one.level == "system"):
         rest["operation"] = listed
+    if has_socket:
+        rest["extension"] = [{"url": _WEBSOCKET, "valueUri": f"{_SOCKET}/ws"}]
+    named = [{"url": _TOPIC, "valueCanonical": one} for one in topics]
+    for one in rest["resource"]:
+        if named and one["type"] == "Subscription":
+            one["extension"] = named
     resource: Resource = {
         "resourceType": "CapabilityStatement",
         "url": f"{_BASE}/metadata",

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from common import errors
 from fhir_server import around, timeline
-from fhir_server.changes import Claim, Finish, Stored
+from fhir_server.changes import Claim, Finish, Stored, Subscribe
 from fhir_server.conditions import Query, Rows
+from fhir_server.subscriptions.kept import Notices
 
 Memberships = tuple[int, ...] | None
 
@@ -125,6 +126,7 @@ class Write:
     outbox: list[OutboxRow] = field(default_factory=list)
     finished: list[Finish] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
+    subscribers: list[Subscribe] = field(default_factory=list)
     actor: str = ""
     cause: str = ""
     announced: bool = False  # other workers are to be woken for its events
@@ -133,7 +135,8 @@ class Write:
     @property
     def is_empty(self) -> bool:
         """Nothing to write."""
-        return not (self.puts or self.shared or self.claims or self.outbox or self.finished or self.settled)
+        rest = self.outbox or self.finished or self.settled or self.subscribers
+        return not (self.puts or self.shared or self.claims or rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +291,7 @@ class Engine(Protocol):
 
     last_seq: int  # the highest number given so far, 0 when empty
     bulk: Bulk
+    notices: Notices  # what is kept beside Subscriptions
 
     async def close(self) -> None:
         """Finish what is queued, then let go of the database."""

@@ -57,7 +57,8 @@ class Store:
     """The record. Make one with `Store.open`; it belongs to the event loop that opened it.
 
     `journal_*` are the functions of `journal.Journal`, `lease`, `extend`, `postpone`, `park`, `parked` and `wake`
-    those of `outbox.Outbox`; `bulk` is what jobs need of the database.
+    those of `outbox.Outbox`; `bulk` is what jobs need of the database, `notices` what is kept beside Subscriptions
+    (`subscriptions.kept`).
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Store:
         self._engine = engine
         self.bulk = engine.bulk
         self._closed = False
+        self.notices = engine.notices
         self._preparer = preparer
         self._indexer = indexer
         self._given = given

@@ -58,6 +58,8 @@ def schema(dialect: str) -> MetaData:
     _journal(metadata, spread)
     _secret(metadata)
     _job(metadata)
+    _subscriber(metadata)
+    _notices(metadata)
     if spread:
         _locator(metadata)
     return metadata
@@ -334,6 +336,62 @@ def _job(metadata: MetaData) -> None:
         PrimaryKeyConstraint("part", "id"),
         Index("job_by_state", "state", "created"),
         sqlite_strict=True,
+    )
+
+
+def _subscriber(metadata: MetaData) -> None:
+    """What is kept beside a Subscription; `part` is the hash of its id."""
+    Table(
+        "subscriber",
+        metadata,
+        _column("part", BIG),
+        _column("fid", WORDS),
+        _column("owner", WORDS),
+        _column("secrets", WORDS),
+        _column("state", WORDS),
+        _column("since", BIG),
+        _column("last", BIG),
+        _column("sent", BIG),
+        _column("due", BIG),
+        _column("attempts", Integer),
+        _column("failing", BIG),
+        _column("error", WORDS),
+        PrimaryKeyConstraint("part", "fid"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+
+
+def _notices(metadata: MetaData) -> None:
+    """Events of Subscriptions, and who follows the log (`part` is the hash of its name)."""
+    Table(
+        "notice",
+        metadata,
+        _column("part", BIG),
+        _column("fid", WORDS),
+        _column("number", BIG),
+        _column("seq", BIG),
+        _column("focus_type", WORDS),
+        _column("focus_id", WORDS),
+        _column("version", Integer),
+        _column("method", WORDS),
+        _column("at", BIG),
+        PrimaryKeyConstraint("part", "fid", "number"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    Table(
+        "follower",
+        metadata,
+        _column("part", BIG),
+        _column("name", WORDS),
+        _column("tx", BIG),
+        _column("seq", BIG),
+        _column("holder", WORDS),
+        _column("held_until", BIG),
+        PrimaryKeyConstraint("part", "name"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
     )
 
 

@@ -23,6 +23,7 @@ from fhir_server.engines import (
     compartment,
     postgres_bulk,
     postgres_claims,
+    postgres_notices,
     postgres_outbox,
     postgres_past,
     postgres_search,
@@ -33,8 +34,9 @@ from fhir_server.engines.connections import Batches, Connection, Connections, Jo
 from fhir_server.engines.postgres_follow import Follower
 from fhir_server.engines.postgres_statistics import Statistics
 from fhir_server.rows import Bulk, Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.subscriptions.kept import Notices
 
-_READERS, _WRITERS, _SEARCHERS, _OTHERS = 2, 3, 4, 2
+_READERS, _WRITERS, _SEARCHERS, _OTHERS, _FOLLOWERS = 2, 3, 4, 2, 2
 _BATCH = 100
 _TRIES = 3
 # All look-ups by key: no plan may ever read a whole table, however small it was when the plan was made.
@@ -80,11 +82,13 @@ class Postgres:
         self._lookups = Connections(dsn, _READERS + _OTHERS, _LOOKUPS)
         self._writers = Connections(dsn, _WRITERS, {"jit": "off", "application_name": postgres_past.WRITER})
         self._searchers = Connections(dsn, _SEARCHERS, postgres_search.SETTINGS)
+        self._followers = Connections(dsn, _FOLLOWERS, _LOOKUPS)
         self._reads = Batches[_Asked, list[Any]](self._lookups, _READERS, _BATCH, partial(_look_up, _STORED))
         self._gets = Batches[_Asked, list[Any]](self._lookups, 1, _BATCH, partial(_look_up, _ROW))
         self._writes = Batches[Write | JournalRow, None](self._writers, _WRITERS, _BATCH, _write)
         self._follower = Follower(self._lookups, worker)
         self._statistics = Statistics(self._lookups)
+        self.notices: Notices = postgres_notices.PostgresNotices(self._followers)
         self.last_seq = 0
         self.bulk: Bulk = postgres_bulk.Bulk(self._lookups)
 
@@ -110,7 +114,7 @@ class Postgres:
         for batches in (self._writes, self._reads, self._gets):
             await batches.close()
         await self._statistics.close()
-        for connections in (self._writers, self._lookups, self._searchers):
+        for connections in (self._writers, self._lookups, self._searchers, self._followers):
             await connections.close()
 
     async def secret(self) -> bytes:

@@ -17,7 +17,7 @@ import asyncpg
 
 from common import errors
 from fhir_server import ids, index
-from fhir_server.engines import postgres_claims, postgres_past
+from fhir_server.engines import postgres_claims, postgres_notices, postgres_past
 from fhir_server.engines.connections import Connection
 from fhir_server.rows import JournalRow, Moved, Put, Write
 
@@ -149,7 +149,8 @@ async def together(connection: Connection, writes: Sequence[Write | JournalRow])
 
 
 def _only_creates(write: Write) -> bool:
-    rest = write.shared or write.claims or write.outbox or write.finished or write.settled or write.announced
+    rest: object = write.shared or write.claims or write.outbox or write.finished or write.settled or write.announced
+    rest = rest or write.subscribers
     return not rest and all(put.old is None and not postgres_claims.needs_locator(put) for put in write.puts)
 
 
@@ -231,6 +232,7 @@ async def _queues(connection: Connection, writes: Sequence[Write]) -> None:
     finished = sorted((done.part, done.lane, done.seq) for write in writes for done in write.finished)
     if finished:
         await connection.executemany(FINISH, finished)
+    await postgres_notices.subscribe(connection, [one for write in writes for one in write.subscribers])
     ends = sorted((end for write in writes for end in write.settled), key=lambda end: (end.part, end.seq))
     if ends:
         settled = [(end.part, end.seq, end.state, end.answer, end.cause, end.at) for end in ends]

@@ -22,9 +22,18 @@ from common import errors
 from fhir_server import around, cursors, ids, timeline
 from fhir_server.changes import Stored
 from fhir_server.conditions import Query
-from fhir_server.engines import compartment, sqlite_bulk, sqlite_past, sqlite_search, sqlite_write, sqlite_writer
+from fhir_server.engines import (
+    compartment,
+    sqlite_bulk,
+    sqlite_notices,
+    sqlite_past,
+    sqlite_search,
+    sqlite_write,
+    sqlite_writer,
+)
 from fhir_server.engines.searching import Statement
 from fhir_server.rows import Bulk, Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.subscriptions.kept import Notices
 
 _Answer = TypeVar("_Answer")
 _TICK = 20_000  # steps of the virtual machine, about 1 ms; counted over all runs of a statement, so one is not yet long
@@ -60,6 +69,7 @@ class Sqlite:
         self.last_seq: int = self._reader.execute(f"SELECT COALESCE(MAX(n), 0) FROM ({numbers})").fetchone()[0]
         self._writer = sqlite_writer.Writer(path)
         self.bulk: Bulk = sqlite_bulk.Bulk(self._all, self._writer)
+        self.notices: Notices = sqlite_notices.SqliteNotices(self._all, self._writer)
 
     @classmethod
     def open(cls, path: Path) -> Sqlite:

@@ -14,7 +14,7 @@ from common import errors
 from fhir_server import ids, index
 from fhir_server.changes import Claim
 from fhir_server.conditions import Rows
-from fhir_server.engines import sqlite_rows
+from fhir_server.engines import sqlite_notices, sqlite_rows
 from fhir_server.engines.sqlite_search import packed, reader_key
 from fhir_server.rows import JournalRow, Moved, Put, Row, Shared, Taken, Work, Write
 
@@ -58,6 +58,7 @@ def write(connection: sqlite3.Connection, write: Write) -> None:
         connection.execute(
             "DELETE FROM outbox WHERE seq = ? AND lane = ? AND part = ?", (done.seq, done.lane, done.part)
         )
+    sqlite_notices.subscribe(connection, write.subscribers)
     for end in write.settled:
         found = connection.execute(
             "UPDATE journal SET state = ?, answer = ?, cause = ?, settled = ? WHERE seq = ? AND part = ?",

@@ -21,6 +21,7 @@ from fhir_server.engines import (
     postgres_bulk,
     postgres_claims,
     postgres_follow,
+    postgres_notices,
     postgres_outbox,
     postgres_write,
 )
@@ -30,7 +31,9 @@ from tests.fhir_server import worlds
 from tests.fhir_server.worlds import SYSTEM, a_patient, a_task, an_observation, create, update
 
 TABLES = tables.schema("postgresql").tables
-MODULES = (postgres, postgres_bulk, postgres_claims, postgres_follow, postgres_outbox, postgres_write)
+MODULES = (
+    postgres, postgres_bulk, postgres_claims, postgres_follow, postgres_notices, postgres_outbox, postgres_write,
+)  # fmt: skip
 SQL = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
     for module in MODULES

@@ -34,6 +34,7 @@ def upgrade() -> None:
     _journal(spread)
     _secret()
     _job()
+    _notices()
     if spread:
         _locator()
         # The planner needs more than the hundred commonest keys to tell a rare one from a frequent one.
@@ -45,6 +46,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop everything."""
     names = "resource version hot str dat num link event outbox unique_key journal secret job".split()
+    names += ["subscriber", "notice", "follower"]
     spread = op.get_bind().dialect.name == "postgresql"
     for name in [*names, "locator"] if spread else names:
         op.drop_table(name)
@@ -279,6 +281,51 @@ def _job() -> None:
         sa.PrimaryKeyConstraint("part", "id"),
     )
     _index("job_by_state", "job", "state", "created")
+
+
+def _notices() -> None:
+    _table(
+        "subscriber",
+        _column("part", _BIG),
+        _column("fid", _WORDS),
+        _column("owner", _WORDS),
+        _column("secrets", _WORDS),
+        _column("state", _WORDS),
+        _column("since", _BIG),
+        _column("last", _BIG),
+        _column("sent", _BIG),
+        _column("due", _BIG),
+        _column("attempts", sa.Integer()),
+        _column("failing", _BIG),
+        _column("error", _WORDS),
+        sa.PrimaryKeyConstraint("part", "fid"),
+        rowid=False,
+    )
+    _table(
+        "notice",
+        _column("part", _BIG),
+        _column("fid", _WORDS),
+        _column("number", _BIG),
+        _column("seq", _BIG),
+        _column("focus_type", _WORDS),
+        _column("focus_id", _WORDS),
+        _column("version", sa.Integer()),
+        _column("method", _WORDS),
+        _column("at", _BIG),
+        sa.PrimaryKeyConstraint("part", "fid", "number"),
+        rowid=False,
+    )
+    _table(
+        "follower",
+        _column("part", _BIG),
+        _column("name", _WORDS),
+        _column("tx", _BIG),
+        _column("seq", _BIG),
+        _column("holder", _WORDS),
+        _column("held_until", _BIG),
+        sa.PrimaryKeyConstraint("part", "name"),
+        rowid=False,
+    )
 
 
 def _locator() -> None:
