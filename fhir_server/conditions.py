@@ -69,7 +69,31 @@ class Updated:
     tests: tuple[tuple[Prefix, int, int], ...]
 
 
-Condition = Keys | Text | Moment | Present | Ids | Updated
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words that follow each other; the last one may be the beginning of a word when `prefix`."""
+
+    words: tuple[str, ...]
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """All phrases of `all_of` (one at least), none of `none_of`."""
+
+    all_of: tuple[Phrase, ...]
+    none_of: tuple[Phrase, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FullText:
+    """The texts of the resource (`Rows.texts`), or its narrative alone, meet one of the alternatives."""
+
+    any_of: tuple[Alternative, ...]
+    narrative: bool = False
+
+
+Condition = Keys | Text | Moment | Present | Ids | Updated | FullText
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +128,7 @@ class Rows:
     `eq` all equality keys; `ordered` those of them that PostgreSQL keeps in the ordered table too; `strings`
     (param, folded, raw); `dates` (param, lo, hi); `sort_date` the main clinical date (its lo), else lastUpdated, which
     the store fills in when None; `patient` the id of the patient in whose compartment the resource is, None for none
-    and for a Patient itself.
+    and for a Patient itself; `texts` the words of narrative, displays and content (`fulltext.texts`).
     """
 
     eq: tuple[int, ...]
@@ -113,3 +137,4 @@ class Rows:
     dates: tuple[tuple[int, int, int], ...]
     sort_date: int | None
     patient: str | None
+    texts: tuple[str, str, str] = ("", "", "")

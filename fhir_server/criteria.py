@@ -13,9 +13,9 @@ from typing import NamedTuple, cast
 import msgspec
 
 from common import errors
-from fhir_server import conditions, dates, index
+from fhir_server import conditions, dates, fulltext, index
 from fhir_server.r4.search_leaves import relative
-from fhir_server.r4.search_params import Param, SearchTables
+from fhir_server.r4.search_params import FULL_TEXT, Param, SearchTables
 
 MOST_VALUES = 1000  # in one list of alternatives
 
@@ -40,8 +40,13 @@ def condition(param: Param, modifier: str, value: str, setting: Setting) -> cond
     if param.code == "_lastUpdated":
         _no_modifier(param, modifier)
         return conditions.Updated(_tests(value, at, setting))
+    if param.code in FULL_TEXT:
+        _no_modifier(param, modifier)
+        return fulltext.wanted(_values(value, at), at, narrative=param.code == "_text")
     if modifier == "missing":
         return _missing(param, value, at)
+    if modifier == "text" and "text" in param.modifiers:
+        return fulltext.beside(param, _values(value, at))
     return _BY_KIND[param.kind](param, modifier, value, setting)
 
 

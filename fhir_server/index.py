@@ -7,21 +7,19 @@ forms below. Strings and dates are ranges and keep their value. FHIR R4 search, 
 from __future__ import annotations
 
 import re
-import string
-import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
-from fhir_server import conditions, dates
+from fhir_server import conditions, dates, fulltext, plain_text
 from fhir_server.r4 import extract, search_params
 from fhir_server.r4.search_leaves import Sink, relative
 from fhir_server.r4.search_params import Param, SearchTables
 
 Resource = dict[str, Any]
 
-GENERATION = 1  # raise it whenever rows() gives other rows for the same resource: stored rows must then be made again
+GENERATION = 2  # raise it whenever rows() gives other rows for the same resource: stored rows must then be made again
 
 # Longest text kept for string search, in characters: a B-tree entry of PostgreSQL must stay below 2,700 bytes.
 LONGEST = 400
@@ -90,30 +88,7 @@ def _token_key(name: str, system: str | None, code: str | None) -> int:
 # ---- normal forms --------------------------------------------------------------------------------------------------
 
 
-_LIGATURES = {"œ": "oe", "æ": "ae"}  # letters of their own in Unicode, two letters on a French keyboard
-_ASCII_PUNCTUATION = {ord(one): " " for one in string.punctuation if unicodedata.category(one)[0] == "P"}
-
-
-@lru_cache(maxsize=16384)
-def fold(text: str) -> str:
-    """The form in which strings are compared: `  Lefèvre ` is `lefevre`, `Jean-Pierre` is `jean pierre`.
-
-    Lower case, without accents; punctuation counts as a space and spaces collapse, as the search page of R4 advises
-    for strings.
-    """
-    if text.isascii():
-        return " ".join(text.lower().translate(_ASCII_PUNCTUATION).split())
-    # Folding the case may give letters that decompose again.
-    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return " ".join("".join([_folded(one) for one in text]).split())
-
-
-def _folded(letter: str) -> str:
-    if letter in _LIGATURES:
-        return _LIGATURES[letter]
-    kind = unicodedata.category(letter)[0]
-    return "" if kind == "M" else " " if kind == "P" else letter
-
+fold = plain_text.fold
 
 _PHONE = re.compile(r"\+?[\d\s().\-/]+", re.ASCII)
 
@@ -167,6 +142,7 @@ class Indexer:
             dates=tuple(spans),
             sort_date=_clinical(spans, plan),
             patient=self._patient(resource, found, plan),
+            texts=fulltext.texts(resource, found.texts),
         )
 
     def patient(self, resource: Resource) -> str | None:

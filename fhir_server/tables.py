@@ -10,7 +10,9 @@ The two engines differ where their indexes differ, and only there:
   so that Citus can spread the schema without changing it; an id chosen by a client is found through `locator`.
 - SQLite is one file on one machine: a rid is enough to find a row, (type, fid) is unique by itself, and `hot`,
   clustered by hash, holds all equality keys and one key for each reader. Arrays are packed little-endian 64-bit
-  integers.
+  integers. The words of full text are in `fulltext`, a virtual table (FTS5) beside this schema: see `VIRTUAL`. What
+  FTS5 writes for one resource costs as much as for many, so new words wait in `words_waiting` until there are many,
+  or until somebody looks for words.
 
 Times are microseconds since 1970 in UTC. A resource without a clinical date has `sort_date` = NO_DATE.
 """
@@ -31,10 +33,12 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 
 NO_DATE = -(2**63) + 1  # the lowest number that both engines read back from SQL text
 
+# Texts come as words that are folded and separated by spaces already. Its shadow tables start with the same name.
+VIRTUAL = frozenset({"fulltext"})
 
 # STRICT tables of SQLite know INTEGER only; byte order ("C") makes both engines sort texts alike.
 BIG = BigInteger().with_variant(Integer(), "sqlite")
@@ -56,6 +60,8 @@ def schema(dialect: str) -> MetaData:
     _journal(metadata, spread)
     if spread:
         _locator(metadata)
+    else:
+        _words_waiting(metadata)
     return metadata
 
 
@@ -88,13 +94,13 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         _column("generation", Integer),
         _column("readers", KEYS),
         _column("eq", KEYS),
-        # Last, so that SQLite finds all else on the row's first page.
-        _column("body", LargeBinary),
+        *([_column("words", TSVECTOR)] if spread else []),
+        _column("body", LargeBinary),  # last, so that SQLite finds all else on the row's first page
         _primary(spread, "rid"),
         UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
         Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
         Index("resource_by_update", "type", "updated", "rid", postgresql_where=alive, sqlite_where=alive),
-        *([_keys_index()] if spread else []),
+        *(_array_indexes() if spread else []),
         sqlite_strict=True,
     )
     Table(
@@ -113,9 +119,11 @@ def _resource(metadata: MetaData, spread: bool) -> None:
     )
 
 
-def _keys_index() -> Index:
-    # No pending list: searches would read it each time, and inserts take as long either way.
-    return Index("resource_keys", "eq", "readers", postgresql_using="gin", postgresql_with={"fastupdate": "off"})
+def _array_indexes() -> list[Index]:
+    # No pending list for keys: searches would read it each time, and inserts take as long either way. Words have one:
+    # there are many of each resource, and they are looked for less often.
+    keys = Index("resource_keys", "eq", "readers", postgresql_using="gin", postgresql_with={"fastupdate": "off"})
+    return [keys, Index("resource_words", "words", postgresql_using="gin")]
 
 
 def _hot(metadata: MetaData, spread: bool) -> None:
@@ -256,4 +264,18 @@ def _locator(metadata: MetaData) -> None:
         _column("fid", WORDS),
         _column("home", BIG),
         PrimaryKeyConstraint("part", "type", "fid"),
+    )
+
+
+def _words_waiting(metadata: MetaData) -> None:
+    Table(
+        "words_waiting",
+        metadata,
+        _column("rid", BIG),
+        _column("again", SMALL),  # there may be words of an older version to take out
+        _column("narrative", WORDS),
+        _column("displays", WORDS),
+        _column("content", WORDS),
+        PrimaryKeyConstraint("rid"),
+        sqlite_strict=True,
     )

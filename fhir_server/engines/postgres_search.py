@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from fhir_server.conditions import Condition, Ids, Keys, Moment, Query, Text
-from fhir_server.engines import searching, select
+from fhir_server.conditions import Condition, FullText, Ids, Keys, Moment, Query, Text
+from fhir_server.engines import searching, select, words
 from fhir_server.engines.connections import Connection
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
@@ -47,6 +47,10 @@ def _has_key(condition: Keys, statement: Statement) -> str:
     return f"NOT {found}" if condition.negated else found
 
 
+def _has_words(condition: FullText, statement: Statement) -> str:
+    return f"r.words @@ {statement.arg(words.tsquery(condition))}::text::tsquery"
+
+
 DIALECT = Dialect(
     mark="$",
     row=("part", "rid"),
@@ -59,6 +63,7 @@ DIALECT = Dialect(
     needle="position({} IN r.body) > 0",
     readers=visible,
     keys=_has_key,
+    fulltext=_has_words,
 )
 
 
@@ -105,7 +110,8 @@ async def _choose(connection: Connection, query: Query, few: int) -> Driver:
     merged = first == "sort_date" and mergeable
     if not ranges and not merged and first not in ("dat", "str"):
         return Driver(False)  # the planner chooses between the keys and the order
-    sizes = await _estimates(connection, [*ranges, *keys], query.type)
+    texts = [one for one in query.where if isinstance(one, FullText)]
+    sizes = await _estimates(connection, [*ranges, *keys, *texts], query.type)
     if sizes and min(sizes) < few:
         n = sizes.index(min(sizes))
         return Driver(False, ranges[n] if n < len(ranges) else None)
@@ -123,8 +129,9 @@ async def _estimates(connection: Connection, conditions: Sequence[Condition], ty
     statement = Statement(DIALECT.mark)
     asked = []
     for one in conditions:
-        if isinstance(one, Keys):
-            test = select.test(replace(one, needles=()), DIALECT, statement)
+        if isinstance(one, (Keys, FullText)):
+            bare = replace(one, needles=()) if isinstance(one, Keys) else one
+            test = select.test(bare, DIALECT, statement)
             asked.append(f"ARRAY(SELECT 1 FROM resource r WHERE {test})")
         else:
             asked.append(f"ARRAY(SELECT 1 FROM ({select.found_by(one, DIALECT, type, statement)}) c)")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fhir_server.conditions import Condition, Ids, Keys, Moment, Present, Query, Sort, Text, Updated
+from fhir_server.conditions import Condition, FullText, Ids, Keys, Moment, Present, Query, Sort, Text, Updated
 from fhir_server.engines import searching
 from fhir_server.engines.searching import Cursor, Key, Statement
 from fhir_server.rows import Memberships
@@ -39,6 +39,8 @@ class Dialect:
     needle: str
     readers: Callable[[Sequence[int], Statement], str]
     keys: Callable[[Keys, Statement], str]
+    fulltext: Callable[[FullText, Statement], str]
+    found_by_words: Callable[[FullText, Statement], str] | None = None
 
     def tie(self, one: str, other: str) -> str:
         """The same resource in two tables."""
@@ -235,6 +237,8 @@ def found_by(condition: Condition, dialect: Dialect, type: str, statement: State
     if isinstance(condition, Moment):
         tests = searching.moments(condition.tests, "d.lo", "d.hi", statement)
         return f"SELECT {dialect.columns('d')} FROM dat d WHERE d.param = {statement.arg(condition.param)} AND {tests}"
+    if isinstance(condition, FullText) and dialect.found_by_words:
+        return dialect.found_by_words(condition, statement)
     alive = f"SELECT {dialect.columns('r')} FROM resource r WHERE r.type = {statement.arg(type)} AND r.deleted = 0"
     return f"{alive} AND {test(condition, dialect, statement)}"
 
@@ -247,6 +251,8 @@ def test(condition: Condition, dialect: Dialect, statement: Statement) -> str:
         return f"({found} AND ({' OR '.join(needles)}))" if needles else found
     if isinstance(condition, Ids):
         return f"r.fid IN ({_marks(condition.ids, statement)})"
+    if isinstance(condition, FullText):
+        return dialect.fulltext(condition, statement)
     if isinstance(condition, Updated):
         return searching.moments(condition.tests, "r.updated", "r.updated", statement)
     if isinstance(condition, Present):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Any
 
 from fhir_server import ids
-from fhir_server.conditions import Condition, Ids, Keys, Moment, Query, Text, Updated
-from fhir_server.engines import searching, select
+from fhir_server.conditions import Condition, FullText, Ids, Keys, Moment, Query, Text, Updated
+from fhir_server.engines import searching, select, words
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
 from fhir_server.rows import Memberships, Page
@@ -53,6 +54,15 @@ def _has_key(condition: Keys, statement: Statement) -> str:
     return f"{'NOT ' if condition.negated else ''}EXISTS (SELECT 1 FROM hot k WHERE k.hash IN ({marks}) AND {same})"
 
 
+def _has_words(condition: FullText, statement: Statement) -> str:
+    wanted = statement.arg(words.match(condition))
+    return f"EXISTS (SELECT 1 FROM fulltext f WHERE f.fulltext MATCH {wanted} AND f.rowid = r.rid)"
+
+
+def _found_by_words(condition: FullText, statement: Statement) -> str:
+    return f"SELECT f.rowid AS rid FROM fulltext f WHERE f.fulltext MATCH {statement.arg(words.match(condition))}"
+
+
 DIALECT = Dialect(
     mark="?",
     row=("rid",),
@@ -65,7 +75,20 @@ DIALECT = Dialect(
     needle="instr(r.body, {}) > 0",
     readers=visible,
     keys=_has_key,
+    fulltext=_has_words,
+    found_by_words=_found_by_words,
 )
+
+
+def asks_for_words(where: object) -> bool:
+    """Is there a FullText among these conditions, or in what they hold?"""
+    if isinstance(where, tuple):
+        return any(map(asks_for_words, where))
+    if isinstance(where, FullText):
+        return True
+    if isinstance(where, (Keys, Text, Moment, Ids)) or not is_dataclass(where):
+        return False
+    return any(asks_for_words(getattr(where, one.name)) for one in fields(where))
 
 
 def search(connection: sqlite3.Connection, query: Query, memberships: Memberships, *, few: int = FEW) -> Page:
@@ -125,7 +148,7 @@ def _can_drive(condition: Condition) -> bool:
         return not condition.negated
     if isinstance(condition, Text):
         return condition.mode != "contains"
-    return isinstance(condition, (Moment, Ids, Updated))
+    return isinstance(condition, (Moment, Ids, Updated, FullText))
 
 
 def _at_most(bound: int, connection: sqlite3.Connection, condition: Condition, type: str) -> int:

@@ -37,6 +37,13 @@ _STR = (
 _DAT = (
     "INSERT OR IGNORE INTO dat (rid, param, lo, hi) SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)"
 )
+_WORDS = "INSERT OR REPLACE INTO words_waiting (rid, again, narrative, displays, content) VALUES (?,?,?,?,?)"
+_TAKE_IN = (
+    "DELETE FROM fulltext WHERE rowid IN (SELECT rid FROM words_waiting WHERE again = 1)",
+    "INSERT INTO fulltext (rowid, narrative, displays, content) SELECT rid, narrative, displays, content "
+    "FROM words_waiting WHERE narrative <> '' OR displays <> '' OR content <> ''",
+    "DELETE FROM words_waiting",
+)
 _EVENT = (
     "INSERT INTO event (part, lane, seq, type, fid, version, method, updated, actor, cause) "
     "VALUES (?,?,?,?,?,?,?,?,?,?)"
@@ -89,6 +96,12 @@ def write(connection: sqlite3.Connection, write: Write) -> None:
         )
         if not found.rowcount:
             raise errors.NotFound("entrée de journal inconnue")
+
+
+def take_in(connection: sqlite3.Connection) -> None:
+    """Put the words that wait into the index of full text."""
+    for statement in _TAKE_IN:
+        connection.execute(statement)
 
 
 def keep(connection: sqlite3.Connection, row: JournalRow) -> None:
@@ -146,6 +159,8 @@ def _create(connection: sqlite3.Connection, put: Put) -> None:
         raise errors.Conflict(f"{row.ref} existe déjà") from problem
     _add_keys(connection, row, _keys(row))
     _add_ranges(connection, row, put.index)
+    if any(put.index.texts):
+        connection.execute(_WORDS, (row.rid, 0, *put.index.texts))
 
 
 def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> None:
@@ -162,6 +177,8 @@ def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> None:
         connection.execute("DELETE FROM str WHERE rid = ?", (row.rid,))
         connection.execute("DELETE FROM dat WHERE rid = ?", (row.rid,))
         _add_ranges(connection, row, put.index)
+    if put.old_index is None or put.old_index.texts != put.index.texts:
+        connection.execute(_WORDS, (row.rid, 1, *put.index.texts))
 
 
 def _rekey(connection: sqlite3.Connection, row: Row, old: Row) -> None:

@@ -27,7 +27,18 @@ Quantity = tuple[Param, Decimal, Decimal, str | None, str | None, str | None]  #
 class Sink:
     """The values found in one resource, by kind."""
 
-    __slots__ = ("base", "dates", "numbers", "quantities", "references", "resource", "strings", "tokens", "uris")
+    __slots__ = (
+        "base",
+        "dates",
+        "numbers",
+        "quantities",
+        "references",
+        "resource",
+        "strings",
+        "texts",
+        "tokens",
+        "uris",
+    )
 
     def __init__(self, resource: dict[str, Any], base: str) -> None:
         self.resource = resource
@@ -39,6 +50,7 @@ class Sink:
         self.uris: list[Uri] = []
         self.numbers: list[Number] = []
         self.quantities: list[Quantity] = []
+        self.texts: list[String] = []  # what people read beside a token or a reference (`:text`)
 
 
 Leaf = Callable[[Param, str | None, Any, Sink], None]
@@ -60,17 +72,24 @@ def relative(reference: str, base: str) -> str:
 
 def _coding(param: Param, _: str | None, value: Any, sink: Sink) -> None:
     sink.tokens.append((param, value.get("system"), value.get("code"), value.get("display")))
+    if display := value.get("display"):
+        sink.texts.append((param, display))
 
 
 def _concept(param: Param, _: str | None, value: Any, sink: Sink) -> None:
     for coding in value.get("coding", ()):
         sink.tokens.append((param, coding.get("system"), coding.get("code"), coding.get("display")))
+        if display := coding.get("display"):
+            sink.texts.append((param, display))
     if text := value.get("text"):
         sink.tokens.append((param, None, None, text))
+        sink.texts.append((param, text))
 
 
 def _identifier(param: Param, _: str | None, value: Any, sink: Sink) -> None:
     sink.tokens.append((param, value.get("system"), value.get("value"), None))
+    if text := value.get("type", {}).get("text"):
+        sink.texts.append((param, text))
 
 
 def _contact(param: Param, _: str | None, value: Any, sink: Sink) -> None:
@@ -107,6 +126,8 @@ def _reference(param: Param, _: str | None, value: Any, sink: Sink) -> None:
     if identifier is not None:
         identifier = (identifier.get("system"), identifier.get("value"))
     sink.references.append((param, target, identifier))
+    if display := value.get("display"):
+        sink.texts.append((param, display))
 
 
 def _canonical_reference(param: Param, _: str | None, value: Any, sink: Sink) -> None:

@@ -42,8 +42,6 @@ _REFUSALS: dict[str, str] = {
 }
 _OWN_REFUSALS = {
     "phonetic": "la recherche phonétique n'est pas encore disponible ; utilisez name",
-    "_text": "la recherche en plein texte n'est pas encore disponible",
-    "_content": "la recherche en plein texte n'est pas encore disponible",
     "_query": "les requêtes nommées ne sont pas encore disponibles",
     "_filter": "les expressions de filtre ne sont pas encore disponibles",
     "near": "la recherche par distance n'est pas encore disponible",
@@ -55,6 +53,9 @@ _BY_HAND = {("Patient", "deceased"): Path((), "Deceased")}
 
 # Columns of the store, not index values.
 _COLUMNS = ("_id", "_lastUpdated")
+# Not values of elements but words of the whole (`fulltext.py`).
+FULL_TEXT = ("_text", "_content")
+_WITHOUT_PATHS = (*_COLUMNS, *FULL_TEXT)
 
 # The main clinical date of a type: of its date parameters, these, in this order; the first one with a value counts.
 # Birth, death and expiry dates are no clinical moments. A prescription's `date` is when to take it, so it stays out.
@@ -107,8 +108,9 @@ class Param(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def modifiers(self) -> tuple[str, ...]:
         """What may follow the name, for documentation. `:Type` of references is not listed."""
-        own = {"token": ("not",), "string": ("exact", "contains"), "reference": ("identifier",)}
-        return ("missing", *own.get(self.kind, ()))
+        own = {"token": ("not",), "string": ("exact", "contains"), "reference": ("identifier", "text")}
+        coded = ("text", "in", "not-in", "above", "below") if self.kind == "token" and not self.contact else ()
+        return () if self.code in FULL_TEXT else ("missing", *own.get(self.kind, ()), *coded)
 
 
 class SearchTables(msgspec.Struct, frozen=True, array_like=True):
@@ -190,7 +192,7 @@ def _param(definition: Raw, type: str, world: search_paths.World) -> Param:
         url=definition["url"],
         expression=definition.get("expression", ""),
         targets=_targets(definition, paths),
-        refusal=_OWN_REFUSALS.get(code) or _REFUSALS.get(kind, "" if paths or code in _COLUMNS else _NO_VALUES),
+        refusal=_OWN_REFUSALS.get(code) or _REFUSALS.get(kind, "" if paths or code in _WITHOUT_PATHS else _NO_VALUES),
         paths=paths,
         number=_number(name),
         name=name,

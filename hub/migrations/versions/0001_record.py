@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 
 revision = "0001"
 down_revision = None
@@ -31,6 +31,12 @@ def upgrade() -> None:
     _search(spread)
     _queues(spread)
     _journal(spread)
+    if not spread:
+        # Words come folded and separated by spaces; nothing is ranked, so that their number is not kept.
+        columns = "narrative, displays, content, tokenize = 'ascii', columnsize = 0"
+        op.execute(f"CREATE VIRTUAL TABLE fulltext USING fts5 ({columns})")
+        words = [_column(name, _WORDS) for name in ("narrative", "displays", "content")]
+        _table("words_waiting", _column("rid", _BIG), _column("again", _SMALL), *words, _key(spread, "rid"))
     if spread:
         _locator()
         # The planner needs more than the hundred commonest keys to tell a rare one from a frequent one.
@@ -42,7 +48,7 @@ def downgrade() -> None:
     """Drop everything."""
     names = ["resource", "version", "hot", "str", "dat", "event", "outbox", "unique_key", "journal"]
     spread = op.get_bind().dialect.name == "postgresql"
-    for name in [*names, "locator"] if spread else names:
+    for name in [*names, *(["locator"] if spread else ["fulltext", "words_waiting"])]:
         op.drop_table(name)
 
 
@@ -81,6 +87,7 @@ def _resource(spread: bool) -> None:
         _column("generation", sa.Integer()),
         _column("readers", _KEYS),
         _column("eq", _KEYS),
+        *([_column("words", TSVECTOR)] if spread else []),
         _column("body", _BYTES),
         _key(spread, "rid"),
         sa.UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
@@ -95,6 +102,7 @@ def _resource(spread: bool) -> None:
             postgresql_using="gin",
             postgresql_with={"fastupdate": "off"},
         )
+        op.create_index("resource_words", "resource", ["words"], postgresql_using="gin")
     _table(
         "version",
         *_part(spread),

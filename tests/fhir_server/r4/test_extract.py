@@ -60,7 +60,7 @@ def test_every_path_has_a_function_for_its_values():
 def test_only_composites_numbers_quantities_and_special_searches_are_refused():
     refused = {(param.kind, param.code) for type in TABLES.types for param in TABLES.params(type) if param.refusal}
     others = {code for kind, code in refused if kind not in ("composite", "number", "quantity", "special")}
-    assert others == {"phonetic", "birthOrderBoolean", "_content", "_query", "_text"}
+    assert others == {"phonetic", "birthOrderBoolean", "_query"}
 
 
 def test_the_examples_inside_the_registry_do_not_redefine_real_parameters():
