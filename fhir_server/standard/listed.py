@@ -3,5 +3,12 @@
 from __future__ import annotations
 
 from fhir_server.operations import Operation
+from fhir_server.standard import expand, lookup, subsumes, translate, validate_code
 
-OPERATIONS: tuple[Operation, ...] = ()
+OPERATIONS: tuple[Operation, ...] = (
+    *expand.OPERATIONS,
+    *lookup.OPERATIONS,
+    *subsumes.OPERATIONS,
+    *translate.OPERATIONS,
+    *validate_code.OPERATIONS,
+)
