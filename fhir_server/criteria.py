@@ -7,7 +7,8 @@ FHIR R4 search: values, prefixes, modifiers (https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
 import msgspec
@@ -20,12 +21,21 @@ from fhir_server.r4.search_params import FULL_TEXT, Param, SearchTables
 MOST_VALUES = 1000  # in one list of alternatives
 
 
+# What `:in`, `:not-in`, `:above` and `:below` stand for, by modifier and value: (system, code) pairs, or why not.
+Codes = Mapping[tuple[str, str], frozenset[tuple[str, str]] | errors.HubError]
+_RESOLVED = frozenset(("in", "not-in", "above", "below"))
+
+
 class Setting(NamedTuple):
-    """What a value is read against: the definitions, our own FHIR address, and the time in microseconds (for `ap`)."""
+    """What a value is read against: the definitions, our own FHIR address, and the time in microseconds (for `ap`).
+
+    `codes` are what the terminology said (`terminology/in_search.py`).
+    """
 
     tables: SearchTables
     base: str
     now: int
+    codes: Codes = MappingProxyType({})
 
 
 def condition(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
@@ -116,6 +126,8 @@ def _missing(param: Param, value: str, at: str) -> conditions.Condition:
 
 
 def _token(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
+    if modifier in _RESOLVED and modifier in param.modifiers:
+        return _resolved(param, modifier, value, setting)
     if modifier not in ("", "not"):
         _no_modifier(param, modifier)
     wanted = [_system_and_code(one, param.code) for one in _alternatives(value, param.code)]
@@ -125,6 +137,17 @@ def _token(param: Param, modifier: str, value: str, setting: Setting) -> conditi
         ordered=param.ordered and all(code is not None for _, code in wanted),
         needles=_needles(param, wanted) if param.code == "identifier" and not modifier else (),
     )
+
+
+def _resolved(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
+    at = f"{param.code}:{modifier}"
+    pairs = setting.codes.get((modifier, value))
+    if pairs is None:
+        raise refusal(f"{at} : pas disponible à cet endroit", at, "not-supported")
+    if isinstance(pairs, errors.HubError):
+        raise refusal(f"{at} : {pairs.message}", at, pairs.issues[0].code)
+    keys = tuple(_token_key(param, system, code) for system, code in sorted(pairs))
+    return conditions.Keys(keys or (index.NOTHING,), negated=modifier == "not-in", ordered=param.ordered)
 
 
 def _system_and_code(text: str, at: str) -> tuple[str | None, str | None]:

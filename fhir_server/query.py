@@ -67,13 +67,15 @@ def parse(
     lenient: bool = False,
     base: str = "",
     iterate: bool = False,
+    codes: criteria.Codes | None = None,
 ) -> Parsed:
     """Read the parameters of a search on `type`, URL-decoded, those of the query and of a POST body together.
 
     Unknown parameters are refused unless `lenient`; `iterate` says that the caller follows `:iterate`. `now` is for
-    `ap`. Raises errors.Unreadable for anything that cannot be answered exactly as it was asked.
+    `ap`, `codes` for `:in` and the like (`terminology/in_search.py`). Raises errors.Unreadable for anything that cannot
+    be answered exactly as it was asked.
     """
-    draft = _Draft(type, criteria.Setting(tables, base.rstrip("/"), clock.micros(now)), iterate)
+    draft = _Draft(type, criteria.Setting(tables, base.rstrip("/"), clock.micros(now), codes or {}), iterate)
     for name, value in params:
         _check_characters(name, value)
         code, _, modifier = name.partition(":")

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from common import errors
-from fhir_server import access, entries, exchange, includes, media, outcome, page, query
+from fhir_server import access, criteria, entries, exchange, includes, media, outcome, page, query
 from fhir_server.exchange import Answer, Params, Request, Server
+from fhir_server.terminology import in_search
 
 # A form of parameters is text typed or listed by someone, not a document.
 MOST_FORM_BYTES = 256 * 1024
@@ -37,7 +38,8 @@ async def by_form(server: Server, request: Request) -> Answer:
 async def _search(server: Server, request: Request, params: Params) -> Answer:
     type = request.segments[0]
     access.may(request.caller, "s", type)
-    asked = _understood(server, request, type, params)
+    codes = await in_search.resolve(server.store, request.caller, params)
+    asked = _understood(server, request, type, params, codes=codes)
     if asked.elements:
         raise exchange.unavailable("_elements n'est pas encore disponible ici", at="http._elements")
     found = await page.search(server.store, asked.query, caller=request.caller)
@@ -54,10 +56,19 @@ async def _search(server: Server, request: Request, params: Params) -> Answer:
     return Answer(200, entries.bundle("searchset", links, rows, total=total))
 
 
-def _understood(server: Server, request: Request, type: str, params: Params) -> query.Parsed:
+def _understood(server: Server, request: Request, type: str, params: Params, *, codes: criteria.Codes) -> query.Parsed:
     tables, lenient = server.definitions.search, request.prefer.lenient
     try:
-        return query.parse(type, params, tables, now=server.now(), lenient=lenient, base=request.base, iterate=True)
+        return query.parse(
+            type,
+            params,
+            tables,
+            now=server.now(),
+            lenient=lenient,
+            base=request.base,
+            iterate=True,
+            codes=codes,
+        )
     except errors.Unreadable as problem:
         issues = (replace(one, expression=f"http.{one.expression}") for one in problem.issues)
         raise errors.Unreadable(problem.message, at=problem.at, issues=tuple(issues)) from None

@@ -109,8 +109,10 @@ class Param(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def modifiers(self) -> tuple[str, ...]:
         """What may follow the name, for documentation. `:Type` of references is not listed."""
         own = {"token": ("not",), "string": ("exact", "contains"), "reference": ("identifier", "text")}
-        coded = ("text", "in", "not-in", "above", "below") if self.kind == "token" and not self.contact else ()
-        return () if self.code in FULL_TEXT else ("missing", *own.get(self.kind, ()), *coded)
+        types = {path.type for path in self.paths} if self.kind == "token" else frozenset[str]()
+        named = ("text",) if types & {"Coding", "CodeableConcept", "Identifier"} else ()
+        coded = ("in", "not-in", "above", "below") if types & {"Coding", "CodeableConcept", "code"} else ()
+        return () if self.code in FULL_TEXT else ("missing", *own.get(self.kind, ()), *named, *coded)
 
 
 class SearchTables(msgspec.Struct, frozen=True, array_like=True):
