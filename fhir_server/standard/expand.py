@@ -37,6 +37,7 @@ _KINDS: dict[str, Kind] = {
     "displayLanguage": "text",
 }
 _SAID = ("filter", "activeOnly", "excludeNested", "includeDesignations", "displayLanguage", "offset", "count")
+_UNCLOSED = "http://hl7.org/fhir/StructureDefinition/valueset-unclosed"
 _NOT_TOLD = frozenset(("text", "compose", "expansion"))
 
 
@@ -65,6 +66,8 @@ async def run(call: OperationRequest) -> Resource:
         "parameter": _parameters(given, found),
         "contains": _contains(page, given, nested=given.flag("excludeNested") is False and len(page) == len(members)),
     }
+    if found.is_open:
+        told["expansion"] = {"extension": [{"url": _UNCLOSED, "valueBoolean": True}], **told["expansion"]}
     if not told["expansion"]["contains"]:
         del told["expansion"]["contains"]
     if not told["expansion"]["parameter"]:

@@ -45,10 +45,14 @@ Members = dict[Pair, Member]
 
 @dataclass(slots=True)
 class Expansion:
-    """All codes by system and code, in the order of the definition, and the versions of the systems that were used."""
+    """All codes by system and code, in the order of the definition, and the versions of the systems that were used.
+
+    `is_open`: a code system of which only a part is known took part.
+    """
 
     members: Members = field(default_factory=dict)
     versions: dict[str, None] = field(default_factory=dict)
+    is_open: bool = False
 
 
 async def expand(library: Library, value_set: Resource) -> Expansion:
@@ -126,6 +130,7 @@ async def _of_system(library: Library, include: Resource, done: Expansion) -> Me
         return _named(url, version, include["concept"], system)
     if system is None or not system.concepts or not (system.is_whole or system.resource.get("content") == "fragment"):
         raise unknown_content(url)
+    done.is_open = done.is_open or not system.is_whole
     chosen: Iterable[Concept] = system.concepts.values()
     if "filter" in include:
         chosen = filters.passing(system, include["filter"])

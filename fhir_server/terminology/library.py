@@ -52,7 +52,7 @@ class Library:
         """A code system by `url` or `url|version` with what is known of its codes, None when nothing is."""
         if canonical not in self._systems:
             resource = await self._resource("CodeSystem", canonical)
-            self._systems[canonical] = self._compiled(resource) if resource else None
+            self._systems[canonical] = await self._compiled(resource) if resource else None
         return self._systems[canonical]
 
     async def instance(self, kind: Kind, id: str) -> Resource:
@@ -62,8 +62,7 @@ class Library:
     async def maps(self) -> list[Resource]:
         """Every concept map, stored ones first."""
         stored = [bodies.decode(one.body) for one in await self._search("ConceptMap", ())]
-        packed = await _package()
-        return [*self.given, *stored, *(one for url, _ in packed.maps() if (one := packed.find("ConceptMap", url)))]
+        return [*self.given, *stored, *await asyncio.to_thread(_packed_maps)]
 
     async def _resource(self, kind: Kind, canonical: str) -> Resource | None:
         if (kind, canonical) not in self._found:
@@ -80,16 +79,17 @@ class Library:
         fitting = [one for one in stored if one.get("url") == url and version in ("", one.get("version", ""))]
         if fitting:
             return max(fitting, key=_precedence)
-        return (await _package()).find(kind, url, version)
+        return await asyncio.to_thread(lambda: package.package().find(kind, url, version))
 
-    def _compiled(self, resource: Resource) -> System:
+    async def _compiled(self, resource: Resource) -> System:
         """Those used last are kept, but never what a request brought along: it may say anything."""
         if any(one is resource for one in self.given):
             return System(resource)
         meta = resource.get("meta", {})
         home = id(self.store) if meta else 0
         key = (str(home), resource["url"], str(resource.get("id")), str(meta.get("lastUpdated")))
-        found = _remembered.pop(key, None) or System(resource)
+        # Thousands of concepts take a while: off the event loop.
+        found = _remembered.pop(key, None) or await asyncio.to_thread(System, resource)
         _remembered[key] = found
         while len(_remembered) > _REMEMBERED:
             _remembered.popitem(last=False)
@@ -103,8 +103,9 @@ class Library:
             return []  # who may not search for them has what the standard itself defines
 
 
-async def _package() -> package.Package:
-    return await asyncio.to_thread(package.package)
+def _packed_maps() -> list[Resource]:
+    packed = package.package()
+    return [one for url in packed.maps() if (one := packed.find("ConceptMap", url))]
 
 
 def _precedence(resource: Resource) -> tuple[bool, list[tuple[int, str]], str]:

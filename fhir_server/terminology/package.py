@@ -28,13 +28,11 @@ _LEFT_OUT = frozenset(("text", "meta", "contact", "extension"))
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where a resource is in the file; `source` and `target` are those of a ConceptMap."""
+    """Where a resource is in the file."""
 
     version: str
     start: int
     size: int
-    source: str = ""
-    target: str = ""
 
 
 Table = dict[str, dict[str, Entry]]  # kind -> canonical address -> where
@@ -55,9 +53,9 @@ class Package:
             return None
         return self._read(entry)
 
-    def maps(self) -> list[tuple[str, Entry]]:
-        """The concept maps by address."""
-        return sorted(self.table["ConceptMap"].items())
+    def maps(self) -> list[str]:
+        """The addresses of all concept maps."""
+        return sorted(self.table["ConceptMap"])
 
     def _read(self, entry: Entry) -> Resource:
         if self._data is not None:
@@ -118,11 +116,7 @@ def _pack() -> tuple[bytes, Table]:
             resource = msgspec.json.decode(content.read())
             kept = {name: value for name, value in resource.items() if name not in _LEFT_OUT}
             packed = zlib.compress(msgspec.json.encode(kept))
-            ends = [str(resource.get(f"{end}Uri") or resource.get(f"{end}Canonical") or "") for end in _ENDS]
-            table[kind][resource["url"]] = Entry(resource.get("version", ""), len(data), len(packed), *ends)
+            table[kind][resource["url"]] = Entry(resource.get("version", ""), len(data), len(packed))
             data += packed
     listed = msgspec.msgpack.encode(table)
     return bytes(data) + listed + len(listed).to_bytes(_LENGTH, "big"), table
-
-
-_ENDS = ("source", "target")
