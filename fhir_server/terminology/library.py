@@ -89,7 +89,8 @@ class Library:
         home = id(self.store) if meta else 0
         key = (str(home), resource["url"], str(resource.get("id")), str(meta.get("lastUpdated")))
         # Thousands of concepts take a while: off the event loop.
-        found = _remembered.pop(key, None) or await asyncio.to_thread(System, resource)
+        known = _remembered.pop(key, None)
+        found = await asyncio.to_thread(System, resource) if known is None else known
         _remembered[key] = found
         while len(_remembered) > _REMEMBERED:
             _remembered.popitem(last=False)
