@@ -21,7 +21,8 @@ def published_units() -> list[str]:
 def test_the_published_examples_are_units() -> None:
     codes = published_units()
     assert len(codes) > 500
-    assert [one for one in codes if not units.is_unit(one)] == []
+    # One of the examples is not in the official table of atoms.
+    assert [one for one in codes if not units.is_unit(one)] == ["Torr"]
 
 
 @pytest.mark.parametrize(
