@@ -111,7 +111,10 @@ def _type(
 
 
 def _parameter(one: Param) -> Resource:
-    return {"name": one.code, "definition": one.url, "type": one.kind}
+    described: Resource = {"name": one.code, "definition": one.url, "type": one.kind}
+    if one.code in FULL_TEXT:
+        described["documentation"] = _FULL_TEXT
+    return described
 
 
 def _operations(found: Iterable[Operation]) -> list[Resource]:
@@ -120,6 +123,9 @@ def _operations(found: Iterable[Operation]) -> list[Resource]:
     return [{"name": name, "definition": definition} for name, definition in named.items()]
 
 
+_FULL_TEXT = (
+    'Tous les mots, sans accents ni casse ; "mots qui se suivent", début*, -exclu, un OR autre (la virgule aussi).'
+)
 _DOCUMENTATION = (
     "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : UTC. "
     "Suppression d'une ressource absente : 204. Les identifiants sont attribués par le serveur : PUT d'une ressource "
