@@ -15,10 +15,10 @@ from fhir_server import media
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Request, Server
 from fhir_server.r4 import load, xml
+from fhir_server.r4.search_params import FULL_TEXT, Param
 
 if TYPE_CHECKING:
     from fhir_server.operations import Operation
-    from fhir_server.r4.search_params import Param
 
 # Stands for the address of the server until a request says what it is.
 _BASE = "https://base.invalid/fhir"
