@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from common import clock
-from fhir_server import media, patch
+from common import clock, errors
+from fhir_server import exchange, media, patch, subset
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Request, Server
 from fhir_server.r4 import load, xml
@@ -38,10 +38,14 @@ class Statement:
         self._definitions = definitions
         self._xml = b""
 
+    def json(self, base: str) -> bytes:
+        """The statement of the server at `base`, in JSON."""
+        return _placed(self._json, base)
+
     def body(self, base: str, format: media.Format) -> bytes:
-        """The statement of the server at `base`."""
+        """The same in one of both formats."""
         if format.kind == "json":
-            return _placed(self._json, base)
+            return self.json(base)
         self._xml = self._xml or xml.write(self._resource, self._definitions)
         return _placed(self._xml, base)
 
@@ -53,9 +57,22 @@ def _placed(statement: bytes, base: str) -> bytes:
 
 async def metadata(server: Server, request: Request) -> Answer:
     """`GET [base]/metadata`, the one interaction without a token."""
+    cut = _asked(server, request)
+    if cut is not None:
+        return Answer(200, cut.body("CapabilityStatement", server.capability.json(request.base)))
     format = media.negotiate(request.headers.get(b"accept", b""), request.asked_format)
     body = server.capability.body(request.base, format)
     return Answer(200, body) if format.kind == "json" else Answer(200, body, media=format.content_type)
+
+
+def _asked(server: Server, request: Request) -> subset.Subset | None:
+    """What is wanted of the statement, None for all of it. Raises Unreadable: other modes are other resources."""
+    for name, value in request.params:
+        if name == "mode" and value != "full":
+            raise exchange.unavailable(f"mode={value[:60]} : seul full est servi", at="http.mode")
+        if name != "mode" and name not in subset.PARAMETERS and not request.prefer.lenient:
+            raise errors.Unreadable(f"{name[:60]} : paramètre inconnu ici", at=f"http.{name[:60]}")
+    return subset.asked(server.subsets, request, ("CapabilityStatement",))
 
 
 def statement(

@@ -176,9 +176,10 @@ def _of_type(param: Param, value: str) -> conditions.Condition:
 
 def _resolved(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
     at = f"{param.code}:{modifier}"
-    pairs = setting.codes.get((modifier, value))
-    if pairs is None:
-        raise refusal(f"{at} : pas disponible à cet endroit", at, "not-supported")
+    try:
+        pairs = setting.codes[modifier, value]
+    except KeyError:
+        raise refusal(f"{at} : pas disponible à cet endroit", at, "not-supported") from None
     if isinstance(pairs, errors.HubError):
         raise refusal(f"{at} : {pairs.message}", at, pairs.issues[0].code)
     keys = tuple(_token_key(param, system, code) for system, code in sorted(pairs))

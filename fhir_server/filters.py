@@ -161,7 +161,8 @@ def _unreadable(text: str) -> Exception:
 
 # ---- one test ------------------------------------------------------------------------------------------------------
 
-_MODIFIERS = {"in": "in", "ni": "not-in", "ss": "above", "sb": "below"}
+# `ss`: the value of the filter subsumes a concept of the resource, which is then below it.
+_MODIFIERS = {"in": "in", "ni": "not-in", "ss": "below", "sb": "above"}
 _PREFIXES = frozenset(("gt", "lt", "ge", "le", "ap", "sa", "eb"))
 _ORDERED = frozenset(("date", "number", "quantity"))
 _TEXTS: dict[str, conditions.Mode] = {"eq": "equals", "co": "contains", "sw": "starts", "ew": "ends"}

@@ -119,8 +119,9 @@ def _compartment(server: Server, request: Request, params: Params) -> _Scope:
 async def _search(server: Server, request: Request, params: Params, scope: _Scope) -> Answer:
     for type in scope.types:
         access.may(request.caller, "s", type)
-    codes = await in_search.resolve(server.store, request.caller, params)
-    asked = _understood(server, request, scope, params, codes=codes)
+    asked = await in_search.reading(
+        server.store, request.caller, lambda codes: _understood(server, request, scope, params, codes=codes)
+    )
     cut = _cut(server, request, asked, scope.types)
     found = await page.search(server.store, asked.query, caller=request.caller)
     rows = [entries.found(request.base, cut.row(row) if cut else row, "match") for row in found.rows]

@@ -8,7 +8,7 @@ for the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -142,17 +142,20 @@ class Subset:
 
 def asked(subsets: Subsets, request: Request, types: tuple[str, ...]) -> Subset | None:
     """What the parameters of a read or a history of these types ask for, None for all of it. Raises Unreadable."""
-    if not request.params:
-        return None
-    summary = _once(request.params, "_summary")
+    return wanted(subsets, request, request.params, types) if request.params else None
+
+
+def wanted(subsets: Subsets, request: Request, params: Params, types: Collection[str]) -> Subset | None:
+    """The same of parameters that came in another way. Raises Unreadable."""
+    summary = _once(params, "_summary")
     if summary not in ("", "true", "text", "data", "false"):
         raise errors.Unreadable("_summary : attendu true, text, data ou false", at="http._summary")
-    names = [one for one in _once(request.params, "_elements").split(",") if one]
+    names = [one for one in _once(params, "_elements").split(",") if one]
     return make(subsets, summary, names, types, lenient=request.prefer.lenient)  # type: ignore[arg-type]
 
 
 def make(
-    subsets: Subsets, summary: Summary, names: Iterable[str], types: tuple[str, ...], *, lenient: bool = False
+    subsets: Subsets, summary: Summary, names: Iterable[str], types: Collection[str], *, lenient: bool = False
 ) -> Subset | None:
     """The wish for resources of `types`, None when it is for all of them.
 

@@ -50,7 +50,7 @@ async def run(server: Server, request: Request, raw: list[Any], interact: bundle
     Reads run before the writes too, so that one that fails stops the transaction; should it fail only afterwards,
     its own entry says so. Operations run once, for they may be dear or start something.
     """
-    todo = plan.make(server, request, raw)
+    todo = await conditional.read(server, request, lambda: plan.make(server, request, raw))
     writes = len(todo.of("GET", "HEAD")) < len(todo.entries)
     if writes:
         await _try_reads(server, request, todo, interact)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import msgspec
 
 from common import errors
-from fhir_server import access, around, dates, entries, ids, index, operations, outcome, page
+from fhir_server import access, around, dates, entries, ids, index, operations, outcome, page, subset
 from fhir_server.changes import Resource, Stored
 from fhir_server.exchange import Answer, Params
 from fhir_server.operations import OperationRequest
@@ -27,8 +27,8 @@ from fhir_server.standard import parameters
 DEFAULT_COUNT = MOST_COUNT = 1000
 MOST_ROUNDS = 3  # a role, its practitioner and structure, what these belong to
 
-_PATIENT = ("start", "end", "_since", "_type", "_count", "_after")
-_ENCOUNTER = ("_since", "_type", "_count", "_after")
+_PATIENT = ("start", "end", "_since", "_type", "_elements", "_summary", "_count", "_after")
+_ENCOUNTER = _PATIENT[2:]
 
 _decode = msgspec.json.Decoder().decode  # only references are looked at
 
@@ -43,6 +43,11 @@ class _Wish:
     span: dates.Span | None
     since: int | None
     shown: Params
+    cut: subset.Subset | None
+
+    def shape(self, row: Stored) -> Stored:
+        """What is wanted of a resource; what it refers to is followed from the whole."""
+        return self.cut.row(row) if self.cut else row
 
 
 async def run(call: OperationRequest) -> Answer:
@@ -59,8 +64,8 @@ async def run(call: OperationRequest) -> Answer:
     matches = first + [row for row in found.rows if row.ref != focal.ref]
     place = around.Place(found.after or 0, list(wish.place.sent))
     also, is_cut = await _referenced(call, wish, [focal, *matches] if first else matches, place)
-    rows = [entries.found(call.base, row, "match") for row in matches]
-    rows += [entries.found(call.base, row, "include") for row in also]
+    rows = [entries.found(call.base, wish.shape(row), "match") for row in matches]
+    rows += [entries.found(call.base, wish.shape(row), "include") for row in also]
     if is_cut:
         text = f"Ressources jointes limitées à {page.MOST_BYTES >> 20} Mio par page : réduisez _count"
         rows.append(entries.remark(outcome.encode(outcome.resource([errors.Issue(text, "", "too-costly", "warning")]))))
@@ -84,6 +89,7 @@ def _wish(call: OperationRequest, known: tuple[str, ...]) -> _Wish:
         place=around.decode(after) if after else around.Place(),
         span=(start[0] if start else dates.BEGINNING, end[1] if end else dates.END) if start or end else None,
         since=since[0] if since else None,
+        cut=subset.wanted(call.server.subsets, call.http, shown, call.server.types),
         shown=[*shown, ("_count", str(count)), *call.http.shown],
     )
 
