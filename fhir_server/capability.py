@@ -20,6 +20,7 @@ from fhir_server.r4.search_params import FULL_TEXT, Param
 if TYPE_CHECKING:
     from fhir_server.operations import Operation
 
+_OURS = "https://spico-hub.example/fhir/OperationDefinition"
 # Stands for the address of the server until a request says what it is.
 _BASE = "https://base.invalid/fhir"
 _SOCKET = "wss://base.invalid/fhir"
@@ -121,7 +122,9 @@ def _rest(
     rest: Resource = {"mode": "server", "documentation": _DOCUMENTATION}
     rest["resource"] = [_type(definitions, one, operations, of_type) for one in definitions.types]
     rest["interaction"] = [{"code": code} for code in of_system]
-    rest["searchParam"] = [{"name": name, "type": kind, "documentation": text} for name, kind, text in _ON_EVERYTHING]
+    shared = [one for one in definitions.search.searchable(definitions.types[0]) if one.code.startswith("_")]
+    rest["searchParam"] = [_parameter(one) for one in shared]
+    rest["searchParam"] += [{"name": name, "type": kind, "documentation": text} for name, kind, text in _ON_EVERYTHING]
     rest["compartment"] = [
         f"http://hl7.org/fhir/CompartmentDefinition/{code.lower()}" for code in sorted(definitions.search.compartments)
     ]
@@ -149,12 +152,19 @@ def _type(
     }
     if includes := [f"{type}:{one.code}" for one in searchable if one.kind == "reference"]:
         described["searchInclude"] = ["*", f"{type}:*", *includes]
+    described["searchRevInclude"] = ["*", *_referring(definitions, type)]
     if listed := [_parameter(one) for one in searchable]:
         described["searchParam"] = listed
     own = (one for one in operations if one.level != "system" and one.type in (None, type))
     if listed := _operations(own):
         described["operation"] = listed
     return described
+
+
+def _referring(definitions: load.Definitions, type: str) -> list[str]:
+    """What refers to a type by name. References to any type are told once, in words: 83 for each of the 146 types."""
+    every = (one for source in definitions.types for one in definitions.search.searchable(source))
+    return [f"{one.type}:{one.code}" for one in every if one.kind == "reference" and type in one.targets]
 
 
 def _parameter(one: Param) -> Resource:
@@ -165,8 +175,10 @@ def _parameter(one: Param) -> Resource:
 
 
 def _operations(found: Iterable[Operation]) -> list[Resource]:
-    """Each name once: an operation of several levels is one entry. Without its definition it cannot be listed."""
-    named = {one.name: one.definition for one in found if one.definition}
+    """Each name once: an operation of several levels is one entry. What nobody else has defined is ours."""
+    named: dict[str, str] = {}
+    for one in found:
+        named[one.name] = one.definition or named.get(one.name) or f"{_OURS}/{one.name}"
     return [{"name": name, "definition": definition} for name, definition in named.items()]
 
 
@@ -193,6 +205,7 @@ _DOCUMENTATION = (
     "pas vérifiées à l'écriture, et une ressource référencée peut être supprimée. "
     "Historique d'un type ou du système : Bundle.meta.lastUpdated, redonné comme _since, ne manque aucune version ; "
     "les dernières secondes peuvent revenir. $meta-add et $meta-delete créent une version. "
+    "_revinclude suit aussi les références à tout type (Provenance:target…). "
     "Localisations (near) : 10 km sans distance, km sans unité. _sort par code, référence, uri : 20 000 résultats au "
     "plus ; une quantité est triée par sa valeur écrite."
 )

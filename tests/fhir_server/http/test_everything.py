@@ -121,6 +121,21 @@ async def test_dates_of_care_types_and_changes_narrow_it(world: World) -> None:
     assert world.late in refs((await world.fhir.post(url, json=posted)).json())
 
 
+async def test_parts_of_resources_may_be_asked_for(world: World) -> None:
+    place: str | None = f"{BASE}/{world.patient}/$everything?_elements=code&_count=3"
+    shown: list[Json] = []
+    while place:
+        page = (await world.fhir.get(place)).json()
+        shown += entries(page) + entries(page, "include")
+        place = link(page, "next")
+    assert {f"{one['resourceType']}/{one['id']}" for one in shown} == {*world.matches, *world.people}
+    assert all(one["meta"]["tag"][-1]["code"] == "SUBSETTED" for one in shown)
+    assert [set(one) for one in shown if one["resourceType"] == "Patient"] == [{"resourceType", "id", "meta", "active"}]
+    posted = {"resourceType": "Parameters", "parameter": [{"name": "_summary", "valueCode": "true"}]}
+    bundle = (await world.fhir.post(f"/{world.stay}/$everything", json=posted)).json()
+    assert all("SUBSETTED" in str(one["meta"]) for one in entries(bundle))
+
+
 async def test_an_encounter_brings_its_patient_and_what_was_done(world: World) -> None:
     bundle = (await world.fhir.get(f"/{world.stay}/$everything")).json()
     assert refs(bundle) == [world.stay, world.early]

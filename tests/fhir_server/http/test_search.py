@@ -117,6 +117,13 @@ async def test_an_unknown_parameter_is_refused_or_with_lenient_ignored_and_said(
     assert strict.status_code == 400
 
 
+async def test_every_wrong_parameter_is_told_at_once(fhir: Client) -> None:
+    answer = await fhir.get("/Patient?colour=red&birthdate=soon&active=true&_sort=size&_include=x&_count=-1")
+    assert answer.status_code == 400
+    places = [one["expression"] for one in answer.json()["issue"]]
+    assert places == [["http.colour"], ["http.birthdate"], ["http._sort"], ["http._include"], ["http._count"]]
+
+
 async def test_an_unknown_modifier_is_refused_even_when_lenient(fhir: Client) -> None:
     answer = await fhir.get("/Patient?family:sounds-like=x", headers={"Prefer": "handling=lenient"})
     assert answer.status_code == 400
