@@ -295,8 +295,6 @@ def _date(param: Param, modifier: str, value: str, setting: Setting) -> conditio
 
 
 _PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
-# In a URL `+` is a space unless it was encoded: 2025-01-01T10:00:00+01:00 arrives with a space.
-_LOST_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 
 
 def _tests(text: str, at: str, setting: Setting) -> tuple[tuple[conditions.Prefix, int, int], ...]:
@@ -307,7 +305,7 @@ def _test(text: str, at: str, setting: Setting) -> tuple[conditions.Prefix, int,
     found = _PREFIXED.fullmatch(text)
     prefix, written = found.groups() if found else (None, text)
     try:
-        span = dates.span(_LOST_PLUS.sub("+", written))
+        span = dates.asked(written)
     except ValueError:
         expected = "par exemple 2026, 2026-05, ge2026-05-11 ou 2026-05-11T16:32:15Z"
         raise refusal(f"{at} : date attendue, {expected}", at) from None

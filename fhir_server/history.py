@@ -187,6 +187,6 @@ def _span(asked: dict[str, str], name: str, expected: str) -> tuple[int, int] | 
     if not asked.get(name):
         return None
     try:
-        return dates.span(asked[name])
+        return dates.asked(asked[name])
     except ValueError:
         raise errors.Unreadable(expected, at=f"http.{name}") from None

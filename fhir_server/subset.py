@@ -165,8 +165,7 @@ def make(
     by_type: dict[str, set[str]] = {}
     for one in names:
         type, _, name = one.rpartition(".")
-        known = type in subsets.tables and subsets.tables[type].kind == "resource" if type else True
-        if known and any(subsets.has(place, name) for place in ([type] if type else types)):
+        if is_known(subsets, one, types):
             by_type.setdefault(type, set()).add(name)
         elif not lenient:
             raise errors.Unreadable(f"_elements : « {one[:60]} » n'est pas un élément ici", at="http._elements")
@@ -175,6 +174,14 @@ def make(
     if not by_type and summary in ("", "false", "count"):
         return None
     return Subset(subsets, summary, by_type, frozenset(types), {})
+
+
+def is_known(subsets: Subsets, one: str, types: Collection[str]) -> bool:
+    """Has one of the types, or the type that it is qualified by, an element of this name?"""
+    type, _, name = one.rpartition(".")
+    if type and (type not in subsets.tables or subsets.tables[type].kind != "resource"):
+        return False
+    return any(subsets.has(place, name) for place in ([type] if type else types))
 
 
 def _once(params: Params, name: str) -> str:

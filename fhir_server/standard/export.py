@@ -116,9 +116,8 @@ def _until(call: OperationRequest, given: dict[str, list[str]]) -> dict[str, Any
 def _moment(given: dict[str, list[str]], name: str) -> int | None:
     if name not in given:
         return None
-    text = given[name][0].replace(" ", "+")
     try:
-        return dates.span(text)[0]
+        return dates.asked(given[name][0])[0]
     except ValueError:
         text = f"{name} : un instant est attendu, par exemple 2026-01-31T08:00:00Z"
         raise _refused(text, name, "invalid") from None

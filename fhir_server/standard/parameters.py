@@ -59,7 +59,7 @@ def span(values: Values, name: str) -> dates.Span | None:
     if not (found := text(values, name)):
         return None
     try:
-        return dates.span(found)
+        return dates.asked(found)
     except ValueError:
         raise errors.Unreadable(f"{name} : une date est attendue, par exemple 2026-11-23", at=f"http.{name}") from None
 
