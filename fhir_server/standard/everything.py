@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -75,23 +76,31 @@ async def run(call: OperationRequest) -> Answer:
 
 def _wish(call: OperationRequest, known: tuple[str, ...]) -> _Wish:
     values = parameters.inputs(call, known)
-    named = [one for value in values.get("_type", ()) for one in str(value).split(",") if one]
-    if unknown := [one for one in named if one not in call.server.types]:
-        raise errors.Unreadable(f"_type : type inconnu « {unknown[0][:60]} »", at="http._type")
-    start, end = parameters.span(values, "start"), parameters.span(values, "end")
-    since = parameters.span(values, "_since")
-    after = parameters.text(values, "_after")
-    count = min(parameters.number(values, "_count") or DEFAULT_COUNT, MOST_COUNT)
     shown = [(name, str(one)) for name in known if name not in ("_count", "_after") for one in values.get(name, ())]
+    named, start, end, since, after, asked, cut = parameters.together(
+        partial(_types, call, values),
+        *(partial(parameters.span, values, name) for name in ("start", "end", "_since")),
+        partial(parameters.text, values, "_after"),
+        partial(parameters.number, values, "_count"),
+        partial(subset.wanted, call.server.subsets, call.http, shown, call.server.types),
+    )
+    count = min(asked or DEFAULT_COUNT, MOST_COUNT)
     return _Wish(
         types=tuple(named) or tuple(sorted(call.server.types)),
         count=count,
         place=around.decode(after) if after else around.Place(),
         span=(start[0] if start else dates.BEGINNING, end[1] if end else dates.END) if start or end else None,
         since=since[0] if since else None,
-        cut=subset.wanted(call.server.subsets, call.http, shown, call.server.types),
+        cut=cut,
         shown=[*shown, ("_count", str(count)), *call.http.shown],
     )
+
+
+def _types(call: OperationRequest, values: parameters.Values) -> list[str]:
+    named = [one for value in values.get("_type", ()) for one in str(value).split(",") if one]
+    if unknown := [one for one in named if one not in call.server.types]:
+        raise errors.Unreadable(f"_type : type inconnu « {unknown[0][:60]} »", at="http._type")
+    return named
 
 
 def _asked(call: OperationRequest, wish: _Wish) -> around.Asked:

@@ -164,6 +164,16 @@ async def test_what_is_not_understood_is_refused(world: World, query: str) -> No
     assert (answer.status_code, issue(answer)["severity"]) == (400, "error")
 
 
+async def test_every_wrong_parameter_is_told_at_once(world: World) -> None:
+    query = "_type=Fridge&start=soon&_since=then&_count=many&_elements=colour"
+    answer = await world.fhir.get(f"/{world.patient}/$everything?{query}")
+    assert [one["expression"] for one in answer.json()["issue"]] == [
+        [f"http.{name}"] for name in ("_type", "start", "_since", "_count", "_elements")
+    ]
+    answer = await world.fhir.get(f"/{world.patient}/$everything?x=1&y=2")
+    assert [one["expression"] for one in answer.json()["issue"]] == [["http.x"], ["http.y"]]
+
+
 async def test_all_patients_at_once_are_not_to_be_had(world: World) -> None:
     assert (await world.fhir.get("/Patient/$everything")).status_code == 404
     await world.fhir.delete(f"/{world.other}")
