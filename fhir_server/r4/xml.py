@@ -14,7 +14,7 @@ from typing import Any
 from lxml import etree
 
 from common import errors
-from fhir_server.r4 import elements, load, narrative
+from fhir_server.r4 import elements, load, narrative, validate
 
 NAMESPACE = "http://hl7.org/fhir"
 MAX_BYTES = 64 * 1024 * 1024  # libxml2 itself takes no attribute above 10 MB
@@ -53,8 +53,8 @@ def write(resource: Json, definitions: load.Definitions) -> bytes:
 def read(data: bytes, definitions: load.Definitions) -> Json:
     """The resource of an XML document, as the JSON decoder would give it: decimals as Decimal, `_name` for extensions.
 
-    Raises errors.Unreadable when it is not the XML of a resource, errors.Invalid (with line and FHIRPath) with
-    everything in it that its type does not have, errors.TooLarge above MAX_BYTES.
+    Raises errors.Unreadable when it is not the XML of a resource, errors.TooLarge above MAX_BYTES; errors.Invalid when
+    something in it has no place there, with every such place (line and FHIRPath) and what else is wrong.
     """
     root, reader = _parse(data), _Reader(definitions)
     found: Json = {}
@@ -65,8 +65,10 @@ def read(data: bytes, definitions: load.Definitions) -> Json:
     except _TooMany:
         pass
     if reader.problems:
-        first = reader.problems[0]
-        raise errors.Invalid(first.text, at=first.expression, issues=tuple(reader.problems))
+        # What had no place was left out: it may be what seems to be missing.
+        wrong = [one for one in validate.Validator(definitions).check(found) if one.code != "required"] if found else []
+        first, *_ = issues = (*reader.problems, *wrong)
+        raise errors.Invalid(first.text, at=first.expression, issues=issues)
     return found
 
 
