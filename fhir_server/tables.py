@@ -60,6 +60,14 @@ def schema(dialect: str) -> MetaData:
     return metadata
 
 
+def spread_by(table: Table) -> str | None:
+    """The column by which Citus spreads the rows of a table over its nodes; None: a copy of all on each node."""
+    if "part" not in table.columns:
+        return None
+    column: str = table.info.get("spread_by", "part")
+    return column
+
+
 def _column(name: str, kind: object, *, null: bool = False) -> Column[object]:
     return Column(name, kind, nullable=null, autoincrement=False)  # type: ignore[arg-type]
 
@@ -96,6 +104,8 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
         # Tombstones too: histories show them.
         Index("resource_by_update", "type", "updated", "rid"),
+        # What an older program indexed, once there is a newer one.
+        Index("resource_by_generation", "generation", "rid", postgresql_where=alive, sqlite_where=alive),
         *([_keys_index()] if spread else []),
         sqlite_strict=True,
     )
@@ -233,6 +243,8 @@ def _outbox(metadata: MetaData, spread: bool) -> None:
         Index("outbox_waiting", "consumer", "lane", "due", postgresql_where=waiting, sqlite_where=waiting),
         Index("outbox_order", "consumer", "lane", "type", "fid", "seq", postgresql_where=waiting, sqlite_where=waiting),
         sqlite_strict=True,
+        # Whoever takes work locks rows of one lane, of whatever patients.
+        info={"spread_by": "lane"},
     )
 
 

@@ -26,7 +26,7 @@ from common.events import Events, configure, emit
 from connectors.hospital import mllp
 from fhir_server import app, store
 from fhir_server.r4 import load
-from hub import database, feed, keys, settings, signin, site
+from hub import database, feed, keys, settings, signin, site, upkeep
 from hub.flows import deliver, hospital_document, mail_in
 from hub.operations import dossier
 from hub.room import Room
@@ -37,6 +37,7 @@ from mss import reception, send
 # The pages are named, not imported: the conductor knows no page, and runs without them.
 PAGES = "web.mount:build"
 STOP_SECONDS = 2
+COMMANDS = 128  # ids of commands tell that they are not a server's
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,19 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
         gc.freeze()  # the compiled definitions need no further walks
         if ports_file:
             _write_ports(ports_file, doors)
-        emit(Events.HUB_001, http=doors.http, mllp=doors.mllp, smtp=doors.smtp, lmtp=doors.lmtp, worker=worker)
+        emit(
+            Events.HUB_001, http=doors.http, mllp=doors.mllp, smtp=doors.smtp, lmtp=doors.lmtp, worker=room.store.worker
+        )
         await stop.wait()
         emit(Events.HUB_002, worker=worker)
 
 
 @contextlib.asynccontextmanager
-async def opened(config: settings.Settings, worker: int = 0) -> AsyncIterator[Room]:
-    """The room of a hub on this database, closed at the end. The schema must be up to date (`database.prepare`)."""
+async def opened(config: settings.Settings, worker: int = COMMANDS) -> AsyncIterator[Room]:
+    """The room of a hub on this database, closed at the end. The schema must be up to date (`database.prepare`).
+
+    `worker` is the number that a serving process would like; commands take one of their own.
+    """
     definitions = load.definitions(config.data / "cache")
     secret = keys.secret(config.data)
     record = await store.Store.open(
@@ -138,6 +144,7 @@ async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int) -
     stack.push_async_callback(mail.close)
     worker = asyncio.create_task(deliver.run(room, smtp(config)))
     stack.push_async_callback(_cancelled, worker)
+    stack.push_async_callback(_cancelled, asyncio.create_task(upkeep.run(room.store)))
     return Doors(http, hospital.port, mail.smtp_port, mail.lmtp_port)
 
 

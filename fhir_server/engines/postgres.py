@@ -23,14 +23,16 @@ from fhir_server.engines import (
     postgres_claims,
     postgres_outbox,
     postgres_past,
+    postgres_reindex,
     postgres_search,
     postgres_statistics,
     postgres_write,
 )
 from fhir_server.engines.connections import Batches, Connection, Connections, Job, translated
 from fhir_server.engines.postgres_follow import Follower
+from fhir_server.engines.postgres_number import Number
 from fhir_server.engines.postgres_statistics import Statistics
-from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.rows import Event, JournalRow, Memberships, Outdated, Page, Put, Row, Work, Write
 
 _READERS, _WRITERS, _SEARCHERS, _OTHERS = 2, 3, 4, 2
 _BATCH = 100
@@ -79,7 +81,8 @@ class Postgres:
         self._reads = Batches[_Asked, list[Any]](self._lookups, _READERS, _BATCH, partial(_look_up, _STORED))
         self._gets = Batches[_Asked, list[Any]](self._lookups, 1, _BATCH, partial(_look_up, _ROW))
         self._writes = Batches[Write | JournalRow, None](self._writers, _WRITERS, _BATCH, _write)
-        self._follower = Follower(self._lookups, worker)
+        self.number = Number(self._lookups, worker)
+        self._follower = Follower(self._lookups, self.number)
         self._statistics = Statistics(self._lookups)
         self.last_seq = 0
 
@@ -88,6 +91,7 @@ class Postgres:
         """Raises Unavailable when there is no server or no record in it."""
         engine = cls(dsn, worker)
         try:
+            await engine.number.claim()
             async with engine._lookups.one() as connection:
                 engine.last_seq = await connection.fetchval(postgres_outbox.LAST) or 0
                 engine._statistics.begin(await connection.fetchval(postgres_statistics.KNOWN))
@@ -105,6 +109,7 @@ class Postgres:
         for batches in (self._writes, self._reads, self._gets):
             await batches.close()
         await self._statistics.close()
+        await self.number.close()
         for connections in (self._writers, self._lookups, self._searchers):
             await connections.close()
 
@@ -193,6 +198,20 @@ class Postgres:
     async def keep(self, row: JournalRow) -> None:
         """Durable when it returns."""
         await self._writes.do(row)
+
+    async def outdated(self, generation: int, *, after: tuple[int, int], count: int) -> list[Outdated]:
+        """In the order of their generation and number."""
+        with translated():
+            async with self._lookups.one() as connection:
+                return await postgres_reindex.outdated(connection, generation, after=after, count=count)
+
+    async def reindex(self, puts: Sequence[Put]) -> int:
+        """All of them in one transaction."""
+        with translated():
+            async with self._writers.one() as connection:
+                done = await postgres_reindex.again(connection, puts)
+        self._statistics.wrote(done)
+        return done
 
     # --- journal and outbox
 

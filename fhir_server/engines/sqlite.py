@@ -23,7 +23,8 @@ from fhir_server.changes import Stored
 from fhir_server.conditions import Query
 from fhir_server.engines import compartment, sqlite_past, sqlite_search, sqlite_write, sqlite_writer
 from fhir_server.engines.searching import Statement
-from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.engines.sqlite_number import Number
+from fhir_server.rows import Event, JournalRow, Memberships, Outdated, Page, Put, Row, Work, Write
 
 _Answer = TypeVar("_Answer")
 _TICK = 20_000  # steps of the virtual machine, about 1 ms; counted over all runs of a statement, so one is not yet long
@@ -37,13 +38,17 @@ _ROW = (
     "r.eq, r.body"
 )
 _JOURNAL = "part, seq, door, key, at, state, settled, cause, meta, answer, raw"
+_OUTDATED = (
+    "SELECT generation, rid, type, fid, length(body) FROM resource WHERE deleted = 0 AND generation < ? "
+    "AND (generation, rid) > (?, ?) ORDER BY generation, rid LIMIT ?"
+)
 _BY_KEY = "door = ? AND key = ? ORDER BY (state = 'accepted') DESC, seq DESC"
 
 
 class Sqlite:
     """One file. Every method belongs to the event loop that opened it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, worker: int) -> None:
         self._path = path
         self._reader = sqlite_writer.connect(path)
         self._reader.execute("PRAGMA query_only = ON")
@@ -56,16 +61,17 @@ class Sqlite:
         numbers = "SELECT MAX(rid) n FROM resource UNION ALL SELECT MAX(seq) FROM event"
         numbers += " UNION ALL SELECT MAX(seq) FROM journal UNION ALL SELECT MAX(seq) FROM outbox"
         self.last_seq: int = self._reader.execute(f"SELECT COALESCE(MAX(n), 0) FROM ({numbers})").fetchone()[0]
+        self.number = Number(path, worker)
         self._writer = sqlite_writer.Writer(path)
 
     @classmethod
-    def open(cls, path: Path) -> Sqlite:
+    def open(cls, path: Path, worker: int) -> Sqlite:
         """Raises Unavailable when the file is not there or holds no record."""
         try:
             if not path.exists():
                 raise sqlite3.OperationalError("no such file")
-            return cls(path)
-        except sqlite3.Error as problem:
+            return cls(path, worker)
+        except (sqlite3.Error, OSError) as problem:
             raise errors.Unavailable("la base n'est pas installée ou illisible ; lancez `hub migrate`") from problem
 
     async def close(self) -> None:
@@ -74,6 +80,7 @@ class Sqlite:
         self._threads.shutdown(wait=True)
         for connection in [self._reader, *self._opened]:
             connection.close()
+        self.number.close()
 
     # --- reads
 
@@ -207,6 +214,14 @@ class Sqlite:
     async def keep(self, row: JournalRow) -> None:
         """Durable when it returns."""
         await self._writer.do(lambda connection: sqlite_write.keep(connection, row))
+
+    async def outdated(self, generation: int, *, after: tuple[int, int], count: int) -> list[Outdated]:
+        """In the order of their generation and number."""
+        return [Outdated(*row) for row in self._all(_OUTDATED, (generation, *after, count))]
+
+    async def reindex(self, puts: Sequence[Put]) -> int:
+        """All of them in one transaction."""
+        return await self._writer.do(lambda connection: sqlite_write.again(connection, puts))
 
     async def lease(self, consumer: str, count: int, *, now: int, until: int) -> list[Work]:
         """Asks before it writes: an idle consumer costs no commit."""
