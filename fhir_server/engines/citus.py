@@ -1,7 +1,7 @@
 """How does an installed PostgreSQL schema become tables that Citus spreads over its nodes?
 
 Every table of `tables.py` goes by `part`, together with the other rows of its patient (a queue by its `lane`, see
-`tables.spread_by`); a table without `part` is copied to each node. Table by table and for good: whatever is spread
+`spread_by`); a table without `part` is copied to each node. Table by table and for good: whatever is spread
 already is left as it is, so that it may be run again after a failure or after an upgrade that brought new tables.
 """
 
@@ -26,6 +26,14 @@ COPY = "SELECT create_reference_table($1::text::regclass)"
 # What was in the table before has been copied to the nodes.
 EMPTY = "SELECT truncate_local_data_after_distributing_table($1::text::regclass)"
 _FIRST = "resource"  # the others live where its rows do
+
+
+def spread_by(table: Table) -> str | None:
+    """The column by which Citus spreads the rows of a table over its nodes; None: a copy of all on each node."""
+    if "part" not in table.columns:
+        return None
+    column: str = table.info.get("spread_by", "part")
+    return column
 
 
 async def distribute(dsn: str) -> list[str]:
@@ -57,14 +65,14 @@ async def spread(connection: Connection) -> list[str]:
         raise errors.Conflict(f"{running} processus utilisent cette base ; arrêtez les hubs, puis recommencez")
     done = {name: column for name, _, column in await connection.fetch(SPREAD)}
     for table in described:
-        column = tables.spread_by(table)
+        column = spread_by(table)
         if column and done.get(table.name, column) != column:
             raise errors.Conflict(f"{table.name} est répartie par {done[table.name]} au lieu de {column}")
     return [await _spread(connection, table, table.name in done) for table in described]
 
 
 async def _spread(connection: Connection, table: Table, is_done: bool) -> str:
-    name, column = table.name, tables.spread_by(table)
+    name, column = table.name, spread_by(table)
     what = f"{name}: by {column}" if column else f"{name}: a copy on each node"
     if is_done:
         return f"{what}, as before"

@@ -59,8 +59,8 @@ def statements(kind: str) -> list[tuple[str, str]]:
 
 def test_patient_data_is_spread_and_never_copied_to_every_node() -> None:
     for name, table in TABLES.items():
-        assert "rid" not in table.columns or tables.spread_by(table) == "part", name
-        column = tables.spread_by(table)
+        assert "rid" not in table.columns or citus.spread_by(table) == "part", name
+        column = citus.spread_by(table)
         assert column is None or column in table.primary_key.columns, name
 
 
@@ -92,7 +92,7 @@ def table_of(sql: str) -> Table:
 
 @pytest.mark.parametrize(("name", "sql"), statements("UPDATE") + statements("DELETE"))
 def test_every_update_and_delete_names_by_equality_what_its_table_is_spread_by(name: str, sql: str) -> None:
-    column = tables.spread_by(table_of(sql))
+    column = citus.spread_by(table_of(sql))
     assert re.search(rf"\bWHERE (?:.* AND )?(?:\w+\.)?{column} = {VALUE}", sql), f"{name}: {sql}"
 
 
@@ -102,13 +102,13 @@ def test_reads_that_lock_name_by_equality_what_their_table_is_spread_by() -> Non
     for name, sql in locking.items():
         found = re.search(r"FROM (\w+) (\w+)\b.* FOR UPDATE OF \2 SKIP LOCKED", " ".join(sql.split()))
         assert found, name
-        assert re.search(rf"\b{found[2]}\.{tables.spread_by(TABLES[found[1]])} = \$\d+", sql), name
+        assert re.search(rf"\b{found[2]}\.{citus.spread_by(TABLES[found[1]])} = \$\d+", sql), name
 
 
 def test_a_create_is_one_statement_of_tables_that_are_spread_alike() -> None:
     created = re.findall(r"INSERT INTO (\w+)", SQL["postgres_write.CREATE"])
     assert {"resource", "hot", "str", "dat", "num", "event"} <= set(created)
-    assert {tables.spread_by(TABLES[name]) for name in created} == {"part"}
+    assert {citus.spread_by(TABLES[name]) for name in created} == {"part"}
 
 
 def test_the_rows_of_one_statement_have_one_part() -> None:
@@ -186,7 +186,7 @@ async def test_every_table_is_spread_once_the_first_alone_and_the_others_with_it
 
 
 async def test_a_table_that_came_later_is_spread_beside_the_others() -> None:
-    server = Recording({name: tables.spread_by(table) for name, table in TABLES.items() if name != "num"})
+    server = Recording({name: citus.spread_by(table) for name, table in TABLES.items() if name != "num"})
     await citus.spread(server)
     assert server.told == [(citus.DISTRIBUTE, "num", "part", "resource"), (citus.EMPTY, "num")]
 
@@ -195,7 +195,7 @@ async def test_a_small_table_without_a_part_is_copied_to_each_node(monkeypatch: 
     described = tables.schema("postgresql")
     Table("colour", described, Column("name", Text, primary_key=True))
     monkeypatch.setattr(tables, "schema", lambda dialect: described)
-    server = Recording({name: tables.spread_by(table) for name, table in TABLES.items()})
+    server = Recording({name: citus.spread_by(table) for name, table in TABLES.items()})
     assert (await citus.spread(server))[-1] == "colour: a copy on each node"
     assert server.told == [(citus.COPY, "colour"), (citus.EMPTY, "colour")]
 
