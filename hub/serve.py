@@ -13,6 +13,7 @@ import importlib
 import json
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -60,9 +61,7 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
     `ports_file` is written once everything listens.
     """
     configure(json=config.log_json)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _told_to_stop(worker)
     async with contextlib.AsyncExitStack() as stack:
         room = await stack.enter_async_context(opened(config, worker))
         jobs = runner.Runner(room.store, limits(config), worker=room.store.worker)
@@ -86,6 +85,21 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
         emit(Events.HUB_001, http=doors.http, mllp=doors.mllp, smtp=doors.smtp, lmtp=doors.lmtp, worker=worker)
         await stop.wait()
         emit(Events.HUB_002, worker=worker)
+
+
+def _told_to_stop(worker: int) -> asyncio.Event:
+    """Set by a signal, and in other workers when the first one is gone: then their standard input is closed."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def closed() -> None:
+        loop.remove_reader(sys.stdin.fileno())
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if worker:
+        loop.add_reader(sys.stdin.fileno(), closed)
+    return stop
 
 
 @contextlib.asynccontextmanager
