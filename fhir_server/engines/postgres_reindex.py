@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fhir_server.engines import postgres_write
+from fhir_server.engines import postgres_write, words
 from fhir_server.engines.connections import Connection
 from fhir_server.rows import Outdated, Put
 
@@ -17,7 +17,7 @@ SELECT r.generation, r.rid, r.type, r.fid, octet_length(r.body) FROM resource r
 WHERE r.deleted = 0 AND r.generation < $1 AND (r.generation, r.rid) > ($2, $3) ORDER BY r.generation, r.rid LIMIT $4
 """
 AGAIN = """
-UPDATE resource SET sort_date = $3, generation = $4, eq = $5
+UPDATE resource SET sort_date = $3, generation = $4, eq = $5, words = $8::text::tsvector
 WHERE part = $1 AND rid = $2 AND version = $6 AND generation = $7 AND deleted = 0 RETURNING rid
 """
 WARM = """
@@ -37,8 +37,11 @@ async def again(connection: Connection, puts: Sequence[Put]) -> int:
     pairs.sort(key=lambda one: (one[1].part, one[1].rid))
     async with connection.transaction():
         values = [
-            (new.part, new.rid, new.sort_date, new.generation, list(new.eq), old.version, old.generation)
-            for _, new, old in pairs
+            (
+                *(new.part, new.rid, new.sort_date, new.generation, list(new.eq), old.version, old.generation),
+                words.tsvector(put.index.texts),
+            )
+            for put, new, old in pairs
         ]
         done = {row["rid"] for row in await connection.fetchmany(AGAIN, values)}
         made = [one for one in pairs if one[1].rid in done]

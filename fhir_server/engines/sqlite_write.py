@@ -28,6 +28,12 @@ _AGAIN = (
     "WHERE rid = ? AND version = ? AND generation = ? AND deleted = 0 AND readers = ?"
 )
 _COLD = "DELETE FROM hot WHERE hash IN (SELECT value FROM json_each(?)) AND sort_date = ? AND rid = ?"
+_TAKE_IN = (
+    "DELETE FROM fulltext WHERE rowid IN (SELECT rid FROM words_waiting WHERE again = 1)",
+    "INSERT INTO fulltext (rowid, narrative, displays, content) SELECT rid, narrative, displays, content "
+    "FROM words_waiting WHERE narrative <> '' OR displays <> '' OR content <> ''",
+    "DELETE FROM words_waiting",
+)
 _OUTBOX = (
     "INSERT INTO outbox (part, lane, seq, consumer, type, fid, due, attempts, leased_until, state, error) "
     "VALUES (?,?,?,?,?,?,?,0,0,'waiting','')"
@@ -85,7 +91,14 @@ def again(connection: sqlite3.Connection, puts: Sequence[Put]) -> int:
             _clear(connection, row.rid)
             made.append(put)
     _fill(connection, made)
+    sqlite_rows.insert(connection, "words_waiting", [(put.row.rid, 1, *put.index.texts) for put in made])
     return len(made)
+
+
+def take_in(connection: sqlite3.Connection) -> None:
+    """Put the words that wait into the index of full text."""
+    for statement in _TAKE_IN:
+        connection.execute(statement)
 
 
 def keep(connection: sqlite3.Connection, row: JournalRow) -> None:
@@ -155,6 +168,8 @@ def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
             event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
             events.append((*event, write.actor, write.cause))
     sqlite_rows.insert(connection, "event", events)
+    fresh = [(put.row.rid, 0, *put.index.texts) for put in created if any(put.index.texts)]
+    sqlite_rows.insert(connection, "words_waiting", fresh)
 
 
 def _fill(connection: sqlite3.Connection, puts: Iterable[Put]) -> None:
@@ -197,6 +212,8 @@ def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> bool:
     before = (old.rid, old.version, old.type, old.fid, old.updated, old.method, old.body)
     sqlite_rows.insert(connection, "version", [before])
     _rekey(connection, row, old)
+    if put.old_index is None or put.old_index.texts != put.index.texts:
+        sqlite_rows.insert(connection, "words_waiting", [(row.rid, 1, *put.index.texts)])
     if put.old_index is not None and _ranges(put.old_index) == _ranges(put.index):
         return False
     _clear(connection, row.rid)

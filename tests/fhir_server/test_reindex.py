@@ -43,6 +43,8 @@ class Older:
             dates=((1, 0, 1),),
             amounts=((1, 0, "0", "1"),),
             sort_date=1,
+            links=((1, STALE[0]),),
+            texts=("", "", "stale"),
         )
 
 
@@ -81,6 +83,7 @@ async def found(record: store.Store, url: str, definitions: load.Definitions) ->
 
 SEARCHES = ("Patient?family=lefevre", "Observation?date=2026-03-01", "Observation?patient=p", "Task?patient=p")
 SEARCHES = (*SEARCHES, "Patient?gender=female", "Observation?code=weight", "Observation?value-quantity=72.5")
+SEARCHES = (*SEARCHES, "Patient?_content=lefevre", "Task?patient.family=lefevre")
 
 
 async def test_what_an_older_program_stored_is_found_once_it_is_indexed_again(
@@ -96,6 +99,7 @@ async def test_what_an_older_program_stored_is_found_once_it_is_indexed_again(
     assert (made.done, made.failed) == (3, 0)
     assert not await record.is_outdated()
     assert [len(await found(record, url, definitions)) for url in SEARCHES] == [1] * len(SEARCHES)
+    assert await found(record, "Patient?_content=stale", definitions) == []
     assert (await record.reindex()).done == 0
 
 
@@ -169,6 +173,7 @@ async def test_a_write_leaves_nothing_of_what_an_older_program_indexed(
     expected = [] if kind == "delete" else ["Observation/o"]
     assert await found(record, "Observation?code=weight", definitions) == expected
     assert await found(record, "Observation?date=2026-03-01", definitions) == expected
+    assert await found(record, "Observation?_content=stale", definitions) == []
     assert not await record.is_outdated()
     await record.close()
     left = dump(url)
