@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import Table
 
+from common import errors
 from fhir_server import bodies, conditions, index, store, tables
 from fhir_server.changes import Delete, Stored, Update
 from fhir_server.keys import key, told
@@ -224,3 +226,42 @@ async def test_many_are_taken_a_few_at_a_time(
     record = await opened(generation=NEW)
     assert (await record.reindex()).done == 20
     assert not await record.is_outdated()
+
+
+async def test_what_was_broken_off_goes_on_where_it_was(
+    older: store.Store, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fhir_server.reindex._AT_ONCE", 5)
+    for number in range(20):
+        await create(older, a_patient(f"N{number}"))
+    record = await opened(generation=NEW)
+    engine, calls = record._engine, 0
+    through = engine.reindex
+
+    async def breaking(puts: Any) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise errors.Unavailable("la base ne répond pas ; réessayez")
+        return await through(puts)
+
+    monkeypatch.setattr(engine, "reindex", breaking)
+    with pytest.raises(errors.Unavailable):
+        await record.reindex()
+    assert (await record.reindex()).done == 10
+    assert not await record.is_outdated()
+
+
+async def test_others_are_answered_meanwhile(
+    older: store.Store, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fhir_server.reindex._AT_ONCE", 5)
+    made = [await create(older, a_patient(f"N{number}")) for number in range(50)]
+    record = await opened(generation=NEW)
+    working, answered = asyncio.ensure_future(record.reindex(restful=True)), 0
+    while not working.done():
+        await record.read("Patient", made[0].id, caller=SYSTEM)
+        answered += 1
+        await asyncio.sleep(0)
+    assert working.result().done == 50
+    assert answered >= 10
