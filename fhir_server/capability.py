@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from common import clock
-from fhir_server import media, patch
+from fhir_server import bundle, media, page, patch
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Request, Server
 from fhir_server.r4 import load, xml
@@ -177,5 +177,7 @@ _DOCUMENTATION = (
     "Historique d'un type ou du système : Bundle.meta.lastUpdated, redonné comme _since, ne manque aucune version ; "
     "les dernières secondes peuvent revenir. $meta-add et $meta-delete créent une version. "
     "Localisations (near) : 10 km sans distance, km sans unité. _sort par code, référence, uri : 20 000 résultats au "
-    "plus ; une quantité est triée par sa valeur écrite."
+    "plus ; une quantité est triée par sa valeur écrite. "
+    f"Bundle à traiter : {bundle.MOST_ENTRIES} entrées au plus ; ce qui dépasserait {page.MOST_BYTES >> 20} Mio de "
+    "réponse n'est pas fait (too-costly) et se demande à part."
 )
