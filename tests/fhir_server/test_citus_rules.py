@@ -244,3 +244,34 @@ async def test_the_processes_on_a_database_are_counted(postgres_database: str, d
     await record.close()
     assert await count() == before
     await server.close()
+
+
+# What Citus 13 declares, as far as it is called: the types of the arguments, which a recording server does not check.
+DECLARED = """
+CREATE TYPE distribution_type AS ENUM ('hash');
+CREATE TABLE citus_tables (table_name regclass, citus_table_type text, distribution_column text);
+CREATE FUNCTION create_distributed_table(table_name regclass, distribution_column text,
+    distribution_type distribution_type DEFAULT 'hash', colocate_with text DEFAULT 'default',
+    shard_count int DEFAULT NULL)
+    RETURNS void LANGUAGE sql AS $$ INSERT INTO citus_tables VALUES ($1, 'distributed', $2) $$;
+CREATE FUNCTION create_reference_table(table_name regclass)
+    RETURNS void LANGUAGE sql AS $$ INSERT INTO citus_tables VALUES ($1, 'reference', '<none>') $$;
+CREATE FUNCTION truncate_local_data_after_distributing_table(function_name regclass)
+    RETURNS void LANGUAGE sql AS '';
+"""
+
+
+@pytest.mark.servers
+async def test_a_server_understands_what_it_is_told(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrations.upgrade(postgres_url)
+    monkeypatch.setattr(citus, "EXTENSION", "SELECT '13'")
+    server = await asyncpg.connect(postgres_url)
+    await server.execute(DECLARED)
+    first = await citus.distribute(postgres_url)
+    told = {
+        row[0]: row[1] for row in await server.fetch("SELECT table_name::text, distribution_column FROM citus_tables")
+    }
+    assert told == {name: citus.spread_by(table) for name, table in TABLES.items()}
+    assert await citus.distribute(postgres_url) == [f"{line}, as before" for line in first]
+    await server.execute(citus.COPY, "hot")  # no table of ours is copied yet: only that it is understood
+    await server.close()
