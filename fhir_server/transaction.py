@@ -51,7 +51,7 @@ async def run(server: Server, request: Request, raw: list[Any], interact: bundle
     its own entry says so. Operations run once, for they may be dear or start something. Reads whose answers are over
     `page.MOST_BYTES` together are too costly.
     """
-    todo = plan.make(server, request, raw)
+    todo = await conditional.read(server, request, lambda: plan.make(server, request, raw))
     writes = len(todo.of("GET", "HEAD")) < len(todo.entries)
     if writes:
         await _try_reads(server, request, todo, interact)
