@@ -2,7 +2,7 @@
 
 A row in the database says what was asked, by whom, and how far it has come; its files are in a folder of its own. A
 job is done with the rights of whoever started it, kept with it, and only they see it: the same person or structure
-through the same software.
+through the same software, with the same scopes.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def new(kind: str, caller: access.Caller, asked: dict[str, Any], *, now: int) ->
 
 
 def owner(caller: access.Caller) -> str:
-    """What two requests of the same caller have in common."""
-    return json.dumps([caller.actor, caller.client, caller.memberships is None])
+    """What two requests of the same caller have in common; other scopes may be fewer than those of the job."""
+    return json.dumps([caller.actor, caller.client, caller.memberships is None, sorted(caller.scopes)])
 
 
 def write_caller(caller: access.Caller) -> str:
