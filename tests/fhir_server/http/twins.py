@@ -278,8 +278,10 @@ class Told:
         return _VOLATILE.sub("…", text)
 
 
+# The moment up to which a history is complete is an engine's own to say.
 _VOLATILE = re.compile(
     r'(?<=_after=)[^"&]+|(?<="next":")[\w-]+(?=")|(?<="first":")[\w-]+(?=")|\b[0-9a-f]{32}\b|(?<=urn:uuid:)[0-9a-f-]+'
+    r'|(?<="type":"history","meta":\{"lastUpdated":")[^"]+'
 )
 
 
