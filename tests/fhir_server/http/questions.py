@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from fhir_server import access
 from tests.fhir_server.http.samples import bundle, entry
 from tests.fhir_server.http.twins import CODES, FAMILIES, KEYS, SET_URL, SYSTEM_URL, VALUES, World
 
@@ -91,9 +92,10 @@ class Ask:
 
 
 class Asker:
-    """Random questions about a world."""
+    """Random questions about a world, mostly of what a caller may search."""
 
-    def __init__(self, told: World, chance: random.Random) -> None:
+    def __init__(self, told: World, chance: random.Random, caller: access.Caller) -> None:
+        self._likely = [one for one in CONDITIONS if access.can(caller, "s", one)] or list(CONDITIONS)
         self._refs = told.ids()
         self._marks = sorted(set().union(*told.markers.values()))
         self._chance = chance
@@ -130,7 +132,8 @@ class Asker:
         return [self._filled(one) for one in self._chance.sample(known, self._chance.randint(1, most))]
 
     def search(self) -> Ask:
-        type = self._one("Patient", "Observation", "Observation", *CONDITIONS)
+        wanted = self._likely if self._chance.random() < 0.85 else list(CONDITIONS)
+        type = self._chance.choice([*wanted, *[one for one in wanted if one in ("Patient", "Observation")] * 3])
         asked = self.criteria(type) if self._chance.random() < 0.85 else []
         shape = self._one(*SHAPES[""], *SHAPES.get(type, ()), *SHAPES.get(type, ()))
         url = f"/{type}?{'&'.join([*asked, shape])}"

@@ -88,7 +88,7 @@ def world(chance: random.Random) -> World:
     """Some thirty resources of few values, with references among them; then some are changed, shared and deleted."""
     made = World([], {}, {}, {})
     kinds = ["Practitioner"] * 2 + ["Patient"] * 5 + ["Encounter"] * 4 + ["Observation"] * 9 + ["Condition"] * 4
-    kinds += ["Group", "List", "List", "Binary", "Binary", "CodeSystem", "ValueSet"]
+    kinds += ["Group", "Group", "List", "List", "Binary", "Binary", "CodeSystem", "ValueSet"]
     refs = [f"{type}/r{n:03d}z" for n, type in enumerate(kinds)]
     for start in range(0, len(refs), 8):
         made.commits.append([_created(made, chance, ref, refs) for ref in refs[start : start + 8]])
@@ -166,7 +166,7 @@ def _content(chance: random.Random, type: str, mark: str, to: Any) -> dict[str, 
         case "Condition":
             return {"code": code, **about}
         case "Group":
-            members = [{"entity": to("Patient")} for _ in range(3)]
+            members = [{"entity": to("Patient", "Group")} for _ in range(3)]
             return {"type": "person", "actual": True, "member": members}
         case "List":
             items = [{"item": to("Observation", "Patient", "Condition")} for _ in range(3)]
