@@ -274,7 +274,7 @@ class App:
         elif problem.status == 405:
             rest = scope["path"][len(self._base) :].strip("/")
             answer.headers.append((b"allow", routes.allowed(self._server, rest.split("/") if rest else []).encode()))
-        elif problem.status == 503:
+        elif problem.status in (429, 503):
             answer.headers.append((b"retry-after", b"2"))
         return answer
 

@@ -36,7 +36,8 @@ class Limits:
     `folder` holds the files of all jobs: processes on several machines need a shared one. `at_once` jobs run in one
     process; results are kept for `keep_seconds`; a file of an export ends at `file_bytes`, an import that is posted may
     be of `upload_bytes`; imports by name read from `imports`, None means there are none. An export waits
-    `settle_seconds` for commits that were under way when it began.
+    `settle_seconds` for commits that were under way when it began. Of whoever does not see everything `of_one` jobs are
+    kept at most, so that nobody fills the disk or the queue for all others.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class Limits:
     upload_bytes: int = 16 * 1024**3
     imports: Path | None = None
     settle_seconds: float = 0.5
+    of_one: int = 50
 
 
 @dataclass(slots=True)

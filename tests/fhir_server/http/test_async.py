@@ -70,6 +70,18 @@ async def test_a_job_of_somebody_else_does_not_exist(record: store.Store, tmp_pa
         assert (await as_("nadia").get(place)).status_code == 200
 
 
+async def test_nobody_fills_the_queue_for_all_others(record: store.Store, tmp_path: Path) -> None:
+    async with serving(record, tmp_path / "jobs", of_one=2) as as_:
+        nadia = as_("nadia")
+        places = [(await nadia.get("Patient", headers=ASYNC)).headers["content-location"] for _ in range(2)]
+        refused = await nadia.get("Patient", headers=ASYNC)
+        assert (refused.status_code, issue(refused)["code"]) == (429, "throttled")
+        assert refused.headers["retry-after"]
+        assert (await as_("paul").get("Patient", headers=ASYNC)).status_code == 202
+        await nadia.delete(places[0])
+        assert (await nadia.get("Patient", headers=ASYNC)).status_code == 202
+
+
 async def test_a_condition_of_the_request_holds_later_too(record: store.Store, tmp_path: Path) -> None:
     async with serving(record, tmp_path / "jobs") as as_:
         nadia = as_("nadia")
