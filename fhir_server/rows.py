@@ -269,6 +269,9 @@ class Bulk(Protocol):
     async def find(self, id: str) -> JobRow | None:
         """One job."""
 
+    async def kept(self, owner: str) -> int:
+        """How many jobs of one owner there are, in whatever state."""
+
     async def due(self, now: int, count: int) -> list[JobRow]:
         """Jobs that wait, or whose holder has let them go; oldest first."""
 
