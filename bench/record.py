@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench import load, raw_rows, report, served, targets, workload
+from bench import bulk, load, raw_rows, report, served, targets, workload
 from bench.targets import Place, Target
 
 CONNECTIONS = (1, 8, 32)
@@ -154,19 +154,22 @@ def _measure(run: Run, place: Place, raw: Place, peer: str | None) -> list[repor
         for number in range(run.rounds):
             _round(run, WRITING, asked, number)
         memory = server.memory_mib()
+        _progress("bulk load and export")
+        into, out = bulk.load(hub, run.patients), bulk.export(hub)
     starts = [_start_seconds(run, place) for _ in range(STARTS)]
-    bulk, bulk_peer = _raw(run, place, raw), loaded.get("peer")
+    rows, of_peer = _raw(run, place, raw), loaded.get("peer")
     return [
         *(_row(run, case) for case in (*ASKING, *WRITING)),
         _slowest(run),
         report.row(
             "bulk_load",
-            loaded["hub"].value,
-            bulk,
+            into.value,
+            rows,
             unit="resources/s",
-            cpu_ms=loaded["hub"].cpu_ms,
-            peer=bulk_peer.value if bulk_peer else None,
+            cpu_ms=into.cpu_ms,
+            peer=of_peer.value if of_peer else None,
         ),
+        report.row("bulk_export", out.value, None, unit="resources/s", cpu_ms=out.cpu_ms),
         report.row("start_s", *(statistics.median(one) for one in zip(*starts, strict=True)), unit="s"),
         report.row("memory_mib", memory, least_memory, unit="MiB"),
     ]
@@ -225,14 +228,14 @@ def _raw(run: Run, written: Place, raw: Place) -> float:
     source, target = raw_rows.connect(written.database), raw_rows.connect(raw.database)
     try:
         taken = raw_rows.take(source, max(RAW.values()))
-        count, bulk = len(taken.resources), []
+        count, figures = len(taken.resources), []
         for number in range(run.rounds):
             _progress(f"round {number + 1} of {run.rounds}: raw rows")
             for connections, most in RAW.items():
                 _raw_round(run, target, taken, connections=connections, count=min(most, count))
             raw_rows.empty(target, taken)
-            bulk.append(count / target.write(raw_rows.inserts(target, taken, count, RAW_BULK)))
-        return statistics.median(bulk)
+            figures.append(count / target.write(raw_rows.inserts(target, taken, count, RAW_BULK)))
+        return statistics.median(figures)
     finally:
         source.close()
         target.close()

@@ -34,6 +34,7 @@ _MEASURES = (
     ("8310-5", "Body temperature", "Cel", 36, 40),
     ("2708-6", "Oxygen saturation", "%", 86, 100),
 )
+_OTHERS = 10_000_000  # numbers of patients that no search looks for
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -106,6 +107,15 @@ def loading(patients: int) -> Iterator[Call]:
             entries.append(_entry(patient(number), own))
             entries += [_entry(observation(chance, own)) for _ in range(OBSERVATIONS_PER_PATIENT)]
         yield _transaction(entries)
+
+
+def lines(patients: int) -> Iterator[bytes]:
+    """Another population for a bulk load, with ids of its own: one resource per line, 10 for each patient."""
+    for number in range(_OTHERS, _OTHERS + patients):
+        chance = random.Random(-number - 1)
+        yield _json({**patient(number), "id": f"b{number}"}) + b"\n"
+        for n in range(OBSERVATIONS_PER_PATIENT):
+            yield _json({**observation(chance, f"Patient/b{number}"), "id": f"b{number}-{n}"}) + b"\n"
 
 
 def known(patients: int, answers: list[Resource]) -> Known:

@@ -41,6 +41,14 @@ class Events(Enum):
     MSS_014 = Event("mail handed to the operator")
     MSS_015 = Event("mail refused for now; will be tried again", "warning", "check the operator's service")
     MSS_016 = Event("mail parked after the last try", "error", "hub outbox list; correct the address or resend")
+    SUB_010 = Event("subscription active")
+    SUB_011 = Event("a subscriber's endpoint did not take a notification; will be tried again")
+    SUB_012 = Event(
+        "subscription in error: its endpoint failed for too long",
+        "warning",
+        "tell its owner; setting its status to requested sends what waits",
+    )
+    SUB_013 = Event("a subscription met a bug; the others go on", "error", "report it")
     HOS_010 = Event("hospital message accepted")
     HOS_011 = Event("hospital message refused", "warning", "hub journal list --state refused")
     HOS_012 = Event("hospital message was accepted before; same acknowledgement, nothing changed")

@@ -35,7 +35,7 @@ LEAST, MOST = "!", "~"
 ZERO = "0"
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def ordered(number: Decimal, nudge: Literal[-1, 0, 1] = 0) -> str:
     """The text of a number, or of the place just below (-1) or just above (1) it.
 

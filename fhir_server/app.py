@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common import clock, errors, events
 from fhir_server import (
@@ -30,9 +30,13 @@ from fhir_server import (
 )
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Header, Request, Server
+from fhir_server.jobs import upload
 from fhir_server.r4 import xml
 from fhir_server.standard import listed
 from fhir_server.store import Store
+
+if TYPE_CHECKING:
+    from fhir_server.jobs.runner import Runner
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -75,18 +79,36 @@ def build_app(
     now: clock.Clock = clock.system,
     security: Resource | None = None,
     on_error: exchange.OnError = log_error,
+    jobs: Runner | None = None,
+    topics: Iterable[str] = (),
+    socket: ASGI | None = None,
 ) -> App:
     """The FHIR surface of `store` as an ASGI application.
 
     `authenticate` turns a bearer token into a Caller or raises Unauthenticated. `mount` receives the lifespan, every
     path outside `base_path`, and `base_path/.well-known/`. `public_url` (`https://hub.example`) is what links start
     with; without it each request's scheme and Host are. `max_body` is in bytes. `security` is told in the
-    CapabilityStatement (rest.security).
+    CapabilityStatement (rest.security), like `topics` (canonical addresses of subscription topics). `jobs` does what is
+    asked asynchronously; whoever made it starts and stops it. `socket` answers WebSocket connections to `base_path/ws`.
     """
     indexer = index.Indexer(store.definitions, base=f"{public_url.rstrip('/')}{base_path}" if public_url else "")
-    server = _server(store, indexer, operations, now=now, security=security, on_error=on_error)
+    server = _server(
+        store,
+        indexer,
+        operations,
+        now=now,
+        security=security,
+        on_error=on_error,
+        topics=topics,
+        has_socket=socket is not None,
+    )
+    if jobs is not None:
+        server.jobs = jobs
+        jobs.attach(server)
     behind = mount or _nothing
-    return App(server, authenticate, mount=behind, base=base_path.rstrip("/"), public=public_url, max_body=max_body)
+    made = App(server, authenticate, mount=behind, base=base_path.rstrip("/"), public=public_url, max_body=max_body)
+    made.socket = socket
+    return made
 
 
 def _server(
@@ -97,6 +119,8 @@ def _server(
     now: clock.Clock,
     security: Resource | None,
     on_error: exchange.OnError,
+    topics: Iterable[str],
+    has_socket: bool,
 ) -> Server:
     definitions = store.definitions
     registry = operations.Registry((*listed.OPERATIONS, *offered))
@@ -107,6 +131,8 @@ def _server(
         of_system=routes.interactions(routes.OF_SYSTEM),
         security=security,
         since=now(),
+        topics=topics,
+        has_socket=has_socket,
     )
     return Server(
         store=store,
@@ -125,7 +151,7 @@ def _server(
 class App:
     """The dispatcher: one call per request."""
 
-    __slots__ = ("_authenticate", "_base", "_max_body", "_mount", "_public", "_server", "_well_known")
+    __slots__ = ("_authenticate", "_base", "_max_body", "_mount", "_public", "_server", "_well_known", "socket")
 
     def __init__(
         self, server: Server, authenticate: Authenticate, *, mount: ASGI, base: str, public: str | None, max_body: int
@@ -137,6 +163,7 @@ class App:
         self._public = public.rstrip("/") + base if public else None
         self._max_body = max_body
         self._well_known = f"{base}/.well-known/"
+        self.socket: ASGI | None = None
 
     def openapi(self) -> Resource:
         """The OpenAPI document of the FHIR surface, made anew at each call."""
@@ -146,6 +173,9 @@ class App:
         """ASGI."""
         path = scope.get("path", "")
         inside = path.startswith(self._base) and path[len(self._base) :][:1] in ("", "/")
+        if scope["type"] == "websocket" and self.socket and path == f"{self._base}/ws":
+            await self.socket(scope, receive, send)
+            return
         if scope["type"] != "http" or not inside or path.startswith(self._well_known):
             await self._mount(scope, receive, send)
             return
@@ -171,7 +201,30 @@ class App:
             body, content_type = answer.body, media.JSON.content_type
         headers_out = _headers(answer, body, content_type, request_id=request_id)
         await send({"type": "http.response.start", "status": answer.status, "headers": headers_out})
+        if answer.stream is not None and scope["method"] != "HEAD":
+            await self._stream(answer.stream, body, send, request_id)
+            return
+        if answer.file is not None and scope["method"] != "HEAD":
+            await upload.give(send, answer.file)
+            return
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _stream(self, pieces: AsyncIterator[bytes], first: bytes, send: Send, request_id: str) -> None:
+        """The rest of an answer as it is made.
+
+        A failure leaves it without its end mark: the server breaks the connection, and the client sees that it has not
+        everything.
+        """
+        await send({"type": "http.response.body", "body": first, "more_body": True})
+        try:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except errors.HubError:
+            return
+        except Exception as problem:  # noqa: BLE001 - a bug: the door tells, and goes on
+            self._server.on_error(problem, request_id)
+            return
+        await send({"type": "http.response.body", "body": b""})
 
     async def _request(
         self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], request_id: str
@@ -196,7 +249,9 @@ class App:
             shown=shown,
         )
         format = _format(request)
-        if method in _WITH_BODY:
+        if method == "POST" and segments == ["$import"] and media.is_ndjson(request.header(b"content-type")):
+            request.upload = await upload.take(receive, self._server.jobs, caller)
+        elif method in _WITH_BODY:
             request.body = await _read_body(receive, headers, self._max_body)
         return request, format
 
@@ -245,6 +300,10 @@ def _token(headers: dict[bytes, bytes]) -> str:
 def _format(request: Request) -> media.Format:
     """The format of the answer. Raises NotAcceptable, before anything is done that could not be answered."""
     accept = request.headers.get(b"accept", b"")
+    if request.segments[-1:] and request.segments[-1] in listed.OWN_FORMATS:
+        return media.JSON  # it has formats of its own, and an outcome leaves as JSON
+    if request.segments[:1] == ["$job"]:
+        return media.JSON if not media.asks_for_fhir(accept, "") else media.negotiate(accept, request.asked_format)
     may_be_raw = request.segments[:1] == ["Binary"] and request.method in ("GET", "HEAD")
     if may_be_raw and not media.asks_for_fhir(accept, request.asked_format):
         return media.JSON  # the content leaves under its own type, an outcome as JSON
@@ -288,7 +347,9 @@ def _too_large(most: int) -> errors.TooLarge:
 
 def _headers(answer: Answer, body: bytes, content_type: bytes, *, request_id: str) -> list[Header]:
     headers = [*_ALWAYS, (b"x-request-id", request_id.encode()), *answer.headers]
-    if answer.status not in (204, 304):
+    if answer.file is not None:
+        headers.append((b"content-length", b"%d" % answer.file.stat().st_size))
+    elif answer.status not in (204, 304) and answer.stream is None:
         headers.append((b"content-length", b"%d" % len(body)))
     if content_type:
         headers.append((b"content-type", content_type))

@@ -154,6 +154,9 @@ async def batch(server: Server, request: Request, raw: list[Any], interact: Inte
 
 def answered(base: str, answer: Answer, method: str = "GET") -> bytes:
     """The entry of a response Bundle for an interaction that went well."""
+    if answer.media is not None:
+        text = "la réponse de cette adresse n'est pas une ressource : demandez-la hors d'un Bundle"
+        return refused(errors.Unreadable(text), "")
     stored, body = answer.stored, answer.body
     is_write = any(name == b"location" for name, _ in answer.headers)
     is_outcome = (is_write or method == "DELETE") and body.startswith(b'{"resourceType":"OperationOutcome"')

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 # Stands for the address of the server until a request says what it is.
 _BASE = "https://base.invalid/fhir"
+_SOCKET = "wss://base.invalid/fhir"
+_WEBSOCKET = "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket"
+_TOPIC = (
+    "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/capabilitystatement-subscriptiontopic-canonical"
+)
 
 
 class Statement:
@@ -36,9 +41,14 @@ class Statement:
     def body(self, base: str, format: media.Format) -> bytes:
         """The statement of the server at `base`."""
         if format.kind == "json":
-            return self._json.replace(_BASE.encode(), base.encode())
+            return _placed(self._json, base)
         self._xml = self._xml or xml.write(self._resource, self._definitions)
-        return self._xml.replace(_BASE.encode(), base.encode())
+        return _placed(self._xml, base)
+
+
+def _placed(statement: bytes, base: str) -> bytes:
+    socket = "ws" + base.removeprefix("http")
+    return statement.replace(_BASE.encode(), base.encode()).replace(_SOCKET.encode(), socket.encode())
 
 
 async def metadata(server: Server, request: Request) -> Answer:
@@ -56,6 +66,8 @@ def statement(
     of_system: Sequence[str],
     security: Resource | None,
     since: datetime,
+    topics: Iterable[str] = (),
+    has_socket: bool = False,
 ) -> Statement:
     """The statement for these definitions, operations and interactions; `since` is when the server started."""
     rest: Resource = {"mode": "server", "documentation": _DOCUMENTATION}
@@ -63,8 +75,18 @@ def statement(
         rest["security"] = security
     rest["resource"] = [_type(definitions, one, operations, of_type) for one in definitions.types]
     rest["interaction"] = [{"code": code} for code in of_system]
+    rest["searchParam"] = [{"name": name, "type": kind, "documentation": text} for name, kind, text in _ON_EVERYTHING]
+    rest["compartment"] = [
+        f"http://hl7.org/fhir/CompartmentDefinition/{code.lower()}" for code in sorted(definitions.search.compartments)
+    ]
     if listed := _operations(one for one in operations if one.level == "system"):
         rest["operation"] = listed
+    if has_socket:
+        rest["extension"] = [{"url": _WEBSOCKET, "valueUri": f"{_SOCKET}/ws"}]
+    named = [{"url": _TOPIC, "valueCanonical": one} for one in topics]
+    for one in rest["resource"]:
+        if named and one["type"] == "Subscription":
+            one["extension"] = named
     resource: Resource = {
         "resourceType": "CapabilityStatement",
         "url": f"{_BASE}/metadata",
@@ -102,7 +124,7 @@ def _type(
         "referencePolicy": ["literal", "logical"],
     }
     if includes := [f"{type}:{one.code}" for one in searchable if one.kind == "reference"]:
-        described["searchInclude"] = includes
+        described["searchInclude"] = ["*", f"{type}:*", *includes]
     if listed := [_parameter(one) for one in searchable]:
         described["searchParam"] = listed
     own = (one for one in operations if one.level != "system" and one.type in (None, type))
@@ -121,13 +143,26 @@ def _operations(found: Iterable[Operation]) -> list[Resource]:
     return [{"name": name, "definition": definition} for name, definition in named.items()]
 
 
+# What every search takes besides the parameters of its types.
+_ON_EVERYTHING = (
+    ("_type", "token", "À la racine et dans un compartiment : les types cherchés"),
+    ("_has", "string", "_has:Type:référence:paramètre, imbriqué ou suivi d'un chaînage"),
+    ("_list", "string", "Ce que désignent les entrées d'une List, par son id"),
+    ("_filter", "special", "Expression de filtre (R4 search_filter) : and avant or, not(…), chaînages"),
+)
+
 _DOCUMENTATION = (
-    "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : UTC. "
+    "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : Paris. "
     "Suppression d'une ressource absente : 204. Les identifiants sont attribués par le serveur : PUT d'une ressource "
     "inconnue ou non visible répond 404, créez par POST (seuls les comptes système choisissent l'identifiant). "
-    "Contenu lisible mais invalide : 422. Créations et modifications "
+    "Prefer: respond-async : recherches, historiques, opérations, lots et transactions répondent 202, résultat à "
+    "l'adresse Content-Location. Contenu lisible mais invalide : 422. Créations et modifications "
     "renvoient la ressource, sauf Prefer: return=minimal ; dans un Bundle, seulement si elle est demandée. "
     "Suppression conditionnelle : une ressource au plus, 412 pour plusieurs ou sans critère. PATCH : droits de lecture "
     "et de mise à jour ; une partie narrative générée que le patch ne corrige pas est retirée. Les références ne sont "
-    "pas vérifiées à l'écriture, et une ressource référencée peut être supprimée."
+    "pas vérifiées à l'écriture, et une ressource référencée peut être supprimée. "
+    "Historique d'un type ou du système : Bundle.meta.lastUpdated, redonné comme _since, ne manque aucune version ; "
+    "les dernières secondes peuvent revenir. $meta-add et $meta-delete créent une version. "
+    "Localisations (near) : 10 km sans distance, km sans unité. _sort par code, référence, uri : 20 000 résultats au "
+    "plus ; une quantité est triée par sa valeur écrite."
 )

@@ -96,7 +96,23 @@ class Settle:
     cause: str = ""
 
 
-Change = Create | Update | Delete | Share | Claim | Enqueue | Finish | Settle
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """What is kept beside Subscription/`id`, never part of it: on whose rights (`owner`), its secrets, its state.
+
+    None leaves what is there. `state` is requested, active, error or off; `error` why it is in error. `at` is when, in
+    microseconds: the first `active` begins the count of its events, `off` ends it and drops what was not sent.
+    """
+
+    id: str
+    state: str
+    at: int
+    owner: str | None = None
+    secrets: str | None = None
+    error: str = ""
+
+
+Change = Create | Update | Delete | Share | Claim | Enqueue | Finish | Settle | Subscribe
 
 
 @dataclass(frozen=True, slots=True)

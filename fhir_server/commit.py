@@ -183,6 +183,7 @@ class Preparer:
     def _rest(self, plan: Plan, now: int, write: Write) -> None:
         write.claims = list(plan.claims.values())
         write.finished = plan.finished
+        write.subscribers = plan.subscribers
         write.settled = [settled(end, now) for end in plan.settled]
         for work in plan.work:
             # By its id alone: whoever enqueues, all work about one resource is in one lane and keeps its order.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+Mode = Literal["starts", "contains", "exact", "equals", "ends", "below"]
 Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 
 
@@ -18,13 +19,15 @@ class Keys:
     """The resource has at least one of these equality keys (or none of them when `negated`).
 
     `ordered` says that every key is also in the ordered table on PostgreSQL. `needles`: byte strings of which the body
-    must contain at least one, a recheck against hash collisions (identifiers); empty means no recheck.
+    must contain at least one, a recheck against hash collisions (identifiers); empty means no recheck. `links` says the
+    same another way, where the keys are references to known resources: (params, addresses).
     """
 
     any_of: tuple[int, ...]
     negated: bool = False
     ordered: bool = False
     needles: tuple[bytes, ...] = ()
+    links: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     @property
     def is_told(self) -> bool:
@@ -34,15 +37,17 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string parameter has a value that starts with, contains, or is exactly one of `values`.
+    """A string parameter has a value that starts with, contains, ends with or equals one of `values`.
 
-    Values are folded (`index.fold`) for starts and contains, raw for exact. "below" is for uris, which are kept as
-    they are: the value itself, or what follows it after a `/` or a `|`; versions go on after a point.
+    Values are folded (`index.fold`), but raw for exact. "below" is for uris, which are kept as they are: the value
+    itself, or what follows it after a `/` or a `|`; versions go on after a point. `also` are the parameters of other
+    types that are asked the same, here and below.
     """
 
     param: int
-    mode: Literal["starts", "contains", "exact", "below"]
+    mode: Mode
     values: tuple[str, ...]
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Moment:
 
     param: int
     tests: tuple[tuple[Prefix, int, int], ...]
+    also: tuple[int, ...] = ()
 
 
 # A unit's key, a prefix, and the texts (`amounts.ordered`) between which the value must lie.
@@ -111,6 +117,7 @@ class Present:
     param: int
     table: Literal["str", "dat", "num"]
     present: bool
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +134,80 @@ class Updated:
     tests: tuple[tuple[Prefix, int, int], ...]
 
 
-Condition = Keys | Text | Moment | Amount | Extent | Near | Either | Present | Ids | Updated
+@dataclass(frozen=True, slots=True)
+class Types:
+    """The resource is of one of these types."""
+
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """The resource has one of these addresses (`index.address` of `Type/id`)."""
+
+    any_of: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of these."""
+
+    of: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one of these."""
+
+    of: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Not this."""
+
+    of: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The resource refers, by one of `params`, to one of `types` that meets all of `where`, as far as the caller sees.
+
+    `masks` are the `index.reference_mask` of the params.
+    """
+
+    params: tuple[int, ...]
+    masks: tuple[int, ...]
+    types: tuple[str, ...]
+    where: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedFrom:
+    """A resource of `type` that meets all of `where` refers to this one by `param`, as far as the caller sees."""
+
+    type: str
+    param: int
+    mask: int
+    where: tuple[Condition, ...]
+
+
+_OfOne = Keys | Text | Moment | Amount | Extent | Near | Either | Present | Ids | Updated
+Condition = _OfOne | Types | Addresses | And | Or | Not | Linked | LinkedFrom
 
 
 @dataclass(frozen=True, slots=True)
 class Sort:
     """One sort key. `sort_date` is the type's main clinical date (kept on the row), `dat`, `str` and `num` any other
     value of a range table; `body` is a value that only `read` finds, in the body: smallest or largest as `descending`
-    says, None for none.
+    says, None for none. `also`: the parameters of the same name of the other types that are searched.
     """
 
     by: Literal["updated", "id", "sort_date", "dat", "str", "num", "body"]
     descending: bool = False
     param: int = 0
     read: Callable[[bytes], str | None] | None = None
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +215,7 @@ class Query:
     """A search on one type: all of `where`, ordered by `sort`, then by rid (ascending unless the first sort descends).
 
     `count` rows per page, `after` the opaque cursor of the page before, `total` True when the number of all matches is
-    wanted too.
+    wanted too. `types`, when not empty, are what is searched instead of `type`.
     """
 
     type: str
@@ -157,6 +224,12 @@ class Query:
     count: int = 20
     after: str | None = None
     total: bool = False
+    types: tuple[str, ...] = ()
+
+    @property
+    def all_types(self) -> tuple[str, ...]:
+        """What is searched."""
+        return self.types or (self.type,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +240,8 @@ class Rows:
     (param, folded, raw); `dates` (param, lo, hi); `sort_date` the main clinical date (its lo), else lastUpdated, which
     the store fills in when None; `patient` the id of the patient in whose compartment the resource is, None for none
     and for a Patient itself; `amounts` (param, unit, lo, hi) numbers and quantities, as `amounts.ordered`. Places are
-    among the dates: latitude and longitude for lo and hi.
+    among the dates: latitude and longitude for lo and hi. `links` (param, address) to resources of this server,
+    `index.address` of each.
     """
 
     eq: tuple[int, ...]
@@ -177,3 +251,4 @@ class Rows:
     sort_date: int | None
     patient: str | None
     amounts: tuple[tuple[int, int, str, str], ...] = ()
+    links: tuple[tuple[int, int], ...] = ()

@@ -18,6 +18,7 @@ from fhir_server.r4.search_leaves import relative
 from fhir_server.r4.search_params import Param, SearchTables
 
 MOST_VALUES = 1000  # in one list of alternatives
+_MOST_RANGES = 100  # of alternatives that are more than a key each: databases limit what one statement may say
 
 
 class Setting(NamedTuple):
@@ -43,9 +44,16 @@ def condition(param: Param, modifier: str, value: str, setting: Setting) -> cond
     if modifier == "missing":
         return _missing(param, value, setting)
     if param.union and not modifier:
-        members = (setting.tables.by_type[param.type][code] for code in param.union)
-        return conditions.Either(tuple((condition(one, "", value, setting),) for one in members))
+        return _sum([condition(setting.tables.by_type[param.type][code], "", value, setting) for code in param.union])
     return _BY_KIND[param.kind](param, modifier, value, setting)
+
+
+def _sum(members: list[conditions.Condition]) -> conditions.Either:
+    """What one of several parameters finds, as one level of alternatives."""
+    ways: list[tuple[conditions.Condition, ...]] = []
+    for one in members:
+        ways += one.ways if isinstance(one, conditions.Either) else ((one,),)
+    return conditions.Either(tuple(ways))
 
 
 def refusal(text: str, at: str, code: str = "value") -> errors.Unreadable:
@@ -80,12 +88,12 @@ def _values(text: str, at: str) -> list[str]:
     return [unescape(one) for one in _alternatives(text, at)]
 
 
-def _alternatives(text: str, at: str) -> list[str]:
+def _alternatives(text: str, at: str, *, most: int = MOST_VALUES) -> list[str]:
     found = list(dict.fromkeys(split(text, ",")))
     if not all(found):
         raise refusal(f"{at} : une valeur est vide", at)
-    if len(found) > MOST_VALUES:
-        raise refusal(f"{at} : au plus {MOST_VALUES} valeurs séparées par des virgules", at, "too-costly")
+    if len(found) > most:
+        raise refusal(f"{at} : au plus {most} valeurs séparées par des virgules", at, "too-costly")
     return found
 
 
@@ -212,7 +220,8 @@ def _reference_keys(param: Param, type: str, value: str) -> list[int]:
 
 def _uri(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
     if modifier in ("above", "below"):
-        wanted = dict.fromkeys(_values(value, f"{param.code}:{modifier}"))
+        at = f"{param.code}:{modifier}"
+        wanted = dict.fromkeys(map(unescape, _alternatives(value, at, most=_MOST_RANGES)))
         exact = [place for one in wanted for place in (index.above(one) if modifier == "above" else [one])]
         keys = conditions.Keys(tuple(index.uri_key(param.type, param.code, one) for one in dict.fromkeys(exact)))
         trunks = tuple(index.trunk(one)[: index.LONGEST] for one in wanted if not one.startswith("urn:"))
@@ -243,7 +252,7 @@ def _phonetic(param: Param, modifier: str, value: str) -> conditions.Condition:
     """Each word of one of the alternatives is heard in the name."""
     _no_modifier(param, modifier)
     ways = []
-    for one in _values(value, param.code):
+    for one in map(unescape, _alternatives(value, param.code, most=_MOST_RANGES)):
         if not (sounds := phonetics.sounds(one)):
             raise refusal(f"{param.code} : un nom en lettres latines est attendu", param.code)
         keys = (index_values.sound_key(param.name, sound) for sound in sounds)
@@ -284,7 +293,7 @@ def _test(text: str, at: str, setting: Setting) -> tuple[conditions.Prefix, int,
 def _amount(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
     _no_modifier(param, modifier)
     found: list[conditions.Measure] = []
-    for one in _alternatives(value, param.code):
+    for one in _alternatives(value, param.code, most=_MOST_RANGES):
         try:
             if param.kind == "number":
                 found += measures.asked_number(unescape(one))
@@ -298,7 +307,7 @@ def _amount(param: Param, modifier: str, value: str, setting: Setting) -> condit
 def _near(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
     _no_modifier(param, modifier)
     ways = []
-    for one in _alternatives(value, param.code):
+    for one in _alternatives(value, param.code, most=_MOST_RANGES):
         try:
             ways.append((places.near(param.number, [unescape(piece) for piece in split(one, "|")]),))
         except ValueError as problem:
@@ -310,7 +319,7 @@ def _composite(param: Param, modifier: str, value: str, setting: Setting) -> con
     _no_modifier(param, modifier)
     parts = [setting.tables.by_type[param.type][code] for code in param.parts]
     ways: list[tuple[conditions.Condition, ...]] = []
-    for one in _alternatives(value, param.code):
+    for one in _alternatives(value, param.code, most=_MOST_RANGES):
         pieces = split(one, "$")
         if len(pieces) != len(parts) or not all(pieces):
             form = "$".join(part.code for part in parts)

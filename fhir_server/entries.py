@@ -18,6 +18,8 @@ from fhir_server.exchange import Params
 
 Link = tuple[str, str]
 
+# What `quote` makes of each byte.
+_QUOTED = [quote(bytes([one]), safe=":/,") for one in range(256)]
 _PLAIN = re.compile(r"[A-Za-z0-9_.~:/,-]*", re.ASCII).fullmatch
 
 REASONS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
@@ -88,4 +90,4 @@ def response(status: int, row: Stored | None = None, *, location: str = "", outc
 
 
 def _escaped(text: str) -> str:
-    return text if _PLAIN(text) else quote(text, safe=":/,")
+    return text if _PLAIN(text) else "".join([_QUOTED[one] for one in text.encode()])

@@ -7,10 +7,11 @@ not know which. An `Answer` is bytes ready to send; only XML and `_pretty` still
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
@@ -19,6 +20,7 @@ from common import clock, errors
 if TYPE_CHECKING:
     from fhir_server import access, capability, index, links, operations, subset
     from fhir_server.changes import Resource, Stored
+    from fhir_server.jobs.runner import Runner
     from fhir_server.r4 import load
     from fhir_server.store import Store
 
@@ -34,10 +36,11 @@ GENERAL = frozenset({"_format", "_pretty"})
 
 @dataclass(frozen=True, slots=True)
 class Prefer:
-    """The `Prefer` header, as far as this server follows it (R4 http.html#ops, search.html#errors)."""
+    """The `Prefer` header, as far as this server follows it (R4 http.html#ops, search.html#errors, async.html)."""
 
     returns: Literal["minimal", "representation", "OperationOutcome", ""] = ""
     lenient: bool = False
+    is_async: bool = False
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class Server:
     types: frozenset[str]
     on_error: OnError
     turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    jobs: Runner | None = None
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ class Request:
     `segments` is the path under the base, already split and decoded; `params` the query string without `_format` and
     `_pretty`, which stay in `shown` for the links of a bundle; `headers` have lower-case names; `resource` is given
     instead of `body` when the content was decoded before (an entry of a batch). `base` is the absolute public
-    address, without a final slash.
+    address, without a final slash. `upload` is a file that holds the body instead, when it may be larger than memory.
     """
 
     method: str
@@ -78,6 +82,7 @@ class Request:
     resource: Resource | None = None
     prefer: Prefer = field(default_factory=Prefer)
     shown: Params = field(default_factory=list)
+    upload: Path | None = None
 
     @property
     def asked_format(self) -> str:
@@ -94,7 +99,8 @@ class Answer:
     """What an interaction gives back.
 
     `body` is FHIR JSON when `media` is None, and then follows the client's choice of format; else it is sent as is.
-    `stored` is the version it is about, for the entry of a bundle.
+    `stored` is the version it is about, for the entry of a bundle. `stream` follows `body`, piece by piece; it needs a
+    `media`, and no bundle can hold it. `file` is sent instead of `body`, piece by piece.
     """
 
     status: int
@@ -102,6 +108,8 @@ class Answer:
     headers: list[Header] = field(default_factory=list)
     media: bytes | None = None
     stored: Stored | None = None
+    stream: AsyncIterator[bytes] | None = None
+    file: Path | None = None
 
 
 def unavailable(text: str, *, at: str = "") -> errors.Unreadable:

@@ -21,6 +21,7 @@ from fhir_server.changes import (
     Resource,
     Settle,
     Share,
+    Subscribe,
     Update,
 )
 
@@ -55,6 +56,7 @@ class Plan:
     work: list[Enqueue] = field(default_factory=list)
     finished: list[Finish] = field(default_factory=list)
     settled: list[Settle] = field(default_factory=list)
+    subscribers: list[Subscribe] = field(default_factory=list)
 
 
 def fold(changes: Iterable[Change], own: Sequence[Change]) -> Plan:
@@ -81,6 +83,8 @@ def fold(changes: Iterable[Change], own: Sequence[Change]) -> Plan:
             plan.work.append(change)
         elif isinstance(change, Finish):
             plan.finished.append(change)
+        elif isinstance(change, Subscribe):
+            plan.subscribers.append(change)
         else:
             plan.settled.append(change)
     return plan

@@ -3,8 +3,8 @@
 R4 http.html#history. Newest first; each entry says which request made the version and how it was answered, a deletion
 has no resource. Rights are those of today, of each resource: who may see it now sees its versions and its deletion.
 
-Of a type or of everything, `Bundle.meta.lastUpdated` is the moment up to which the history is complete: given as the
-next `_since` it misses nothing, whatever was being written meanwhile (`timeline.py`).
+Of a type or of everything, `Bundle.meta.lastUpdated` of the first page is the moment up to which the history is
+complete: given as the next `_since` it misses nothing, whatever was being written meanwhile (`timeline.py`).
 """
 
 from __future__ import annotations
@@ -109,12 +109,15 @@ def _cut(row: Stored, cut: subset.Subset | None) -> Stored:
 
 
 def _links(request: Request, following: tuple[str, str | None]) -> list[entries.Link]:
-    """This page and the next one, which has the same parameters and begins at `following`."""
+    """This page and the next one, which begins at `following`; both say what was applied."""
     place = "/".join([request.base, *request.segments])
     name, value = following
-    links = [("self", entries.link(place, request.params + request.shown))]
+    count = ("_count", str(_count(dict(request.params))))
+    applied = [count if pair[0] == "_count" else pair for pair in request.params if pair[1]]
+    applied += [count] if count not in applied else []
+    links = [("self", entries.link(place, applied + request.shown))]
     if value is not None:
-        same = [pair for pair in request.params if pair[0] != name] + request.shown
+        same = [pair for pair in applied if pair[0] != name] + request.shown
         links.append(("next", entries.link(place, [*same, (name, value)])))
     return links
 

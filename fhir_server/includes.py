@@ -7,18 +7,21 @@ limit of bytes of its own (`page.MOST_BYTES`), besides that of the matches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from common import errors
-from fhir_server import access, page, query
+from fhir_server import access, chains, following, page, query
 from fhir_server.changes import Stored
 from fhir_server.exchange import Server
+from fhir_server.r4.search_params import ANY
 
 MOST_INCLUDED = 1000
 MOST_ROUNDS = 5
+_MOST_KEYS = 4000  # in one look-up of what refers to some resources
 
 # Only references are looked at: exact decimals would cost for nothing.
 _decode = msgspec.json.Decoder().decode
@@ -70,9 +73,13 @@ async def _round(
     """What these includes add to `rows`; once that is more than may be sent, no more is looked up."""
     revincludes, includes = wanted
     fresh: list[Stored] = []
-    for one in revincludes:
-        if _may(caller, one.type) and page.fitting(fresh) == len(fresh):
-            asked = query.referring(one, [row.ref for row in rows], count=MOST_INCLUDED + 1)
+    if back := [one for one in revincludes if _may(caller, one.type)]:
+        at_once = max(_MOST_KEYS // len(back), 1)
+        for start in range(0, len(rows), at_once):
+            if page.fitting(fresh) < len(fresh) or len(fresh) > MOST_INCLUDED:
+                break
+            refs = [row.ref for row in rows[start : start + at_once]]
+            asked = query.referring(back, refs, count=MOST_INCLUDED + 1)
             # Twice the room: what is too much has to show.
             found = await page.search(server.store, asked, caller=caller, room=2 * page.MOST_BYTES)
             fresh += _new(found.rows, seen)
@@ -86,21 +93,60 @@ async def _round(
             some = allowed[start : start + at_once]
             stored = await server.store.many(some, caller=caller)
             fresh += _new((stored[ref] for ref in some if ref in stored), seen)
+        fresh += _new(await _canonical(server, caller, includes, rows), seen)
     return fresh
+
+
+async def _canonical(
+    server: Server, caller: access.Caller, includes: tuple[query.Include, ...], rows: list[Stored]
+) -> list[Stored]:
+    """What the rows name by its canonical address: every version where they name none."""
+    tables = server.definitions.search
+    named: dict[str, set[str]] = {}
+    for include, resource in _followed(server, includes, rows):
+        param = tables.param(include.type, include.param)
+        if param is None or not chains.is_canonical(param):
+            continue
+        types = tables.types if param.targets == ANY else param.targets
+        for one in server.indexer.canonicals(resource, include.param):
+            named.setdefault(one, set()).update(types if include.target is None else (include.target,))
+    types = tuple(one for one in tables.types if any(one in some for some in named.values()) and _may(caller, one))
+    if not types:
+        return []
+    asked = query.stating(named, types, tables, count=MOST_INCLUDED + 1)
+    if not asked.types:
+        return []
+    found = await page.search(server.store, asked, caller=caller, room=2 * page.MOST_BYTES)
+    return [row for row in found.rows if _is_named(row, named)]
+
+
+def _is_named(row: Stored, named: dict[str, set[str]]) -> bool:
+    resource = _decode(row.body)
+    names = (resource["url"], f"{resource['url']}|{resource.get('version', '')}")
+    return any(row.type in named.get(one, ()) for one in names)
 
 
 def _targets(server: Server, includes: tuple[query.Include, ...], rows: list[Stored]) -> Iterable[str]:
     """The references of the rows, page order first, that some include asks to follow."""
-    types = {one.type for one in includes}
+    for include, resource in _followed(server, includes, rows):
+        for ref in server.indexer.references(resource, include.param):
+            if include.target is None or ref.startswith(f"{include.target}/"):
+                yield ref
+
+
+def _followed(
+    server: Server, includes: tuple[query.Include, ...], rows: list[Stored]
+) -> Iterator[tuple[query.Include, dict[str, Any]]]:
+    """Each row that an include starts from, with what is to be followed there."""
+    tables = server.definitions.search
     for row in rows:
-        if row.type not in types:
-            continue
-        resource = _decode(row.body)
-        for one in includes:
-            if one.type == row.type:
-                for ref in server.indexer.references(resource, one.param):
-                    if one.target is None or ref.startswith(f"{one.target}/"):
-                        yield ref
+        mine = [one for one in includes if one.type == row.type]
+        if any(one.type == following.ANYTHING for one in includes):
+            every = following.followed(tables, "_include", row.type, following.ANYTHING)
+            mine += [query.Include(row.type, one.code) for one in every]
+        resource = _decode(row.body) if mine else {}
+        for one in mine:
+            yield one, resource
 
 
 def _new(rows: Iterable[Stored], seen: set[str]) -> list[Stored]:

@@ -49,7 +49,17 @@ def present_key(type: str, param: str) -> int:
 
 def reference_key(type: str, param: str, reference: str) -> int:
     """Refers to `Type/id`, or to a foreign address, a urn or a canonical."""
-    return key(f"{type}.{param}>{reference}")
+    return reference_mask(type, param) ^ address(reference)
+
+
+def reference_mask(type: str, param: str) -> int:
+    """What a reference of this parameter adds to the address of its target; exclusive-or, so that SQL can do it too."""
+    return key(f"{type}.{param}>")
+
+
+def address(reference: str) -> int:
+    """What `Type/id`, a foreign address or a canonical is known by, whoever refers to it."""
+    return key(reference)
 
 
 def id_key(type: str, param: str, id: str) -> int:
@@ -186,7 +196,9 @@ class Indexer:
             eq.update(dict.fromkeys(index_values.keys(found)))
         amounts = index_values.measured(found) if found.numbers or found.quantities else {}
         for param, parts in found.composites:
-            index_values.composite(param, parts, _part_keys, eq=eq, rows=amounts)
+            keys, rows = index_values.composite(param, parts, _part_keys)
+            eq.update(dict.fromkeys(keys))
+            amounts.update(dict.fromkeys(rows))
         return conditions.Rows(
             eq=tuple(eq),
             ordered=tuple(ordered),
@@ -195,6 +207,7 @@ class Indexer:
             sort_date=_clinical(spans, plan),
             patient=self._patient(resource, found, plan),
             amounts=tuple(amounts),
+            links=_links(found),
         )
 
     def patient(self, resource: Resource) -> str | None:
@@ -213,6 +226,14 @@ class Indexer:
         """The resources of this server that one reference parameter points to: `Type/id`, each once, in order."""
         found = self._extractor.values(resource, only=param)
         return extract.local(target for _, target, _ in found.references)
+
+    def canonicals(self, resource: Resource, param: str) -> list[str]:
+        """The canonical addresses, `url` or `url|version`, in a reference parameter: each once, in order."""
+        found = [to for _, to, _ in self._extractor.values(resource, only=param).references]
+        named = dict.fromkeys(one for one in found if one and not extract.is_local(one))
+        # Each `url|version` was followed by its `url`, for searches.
+        bare = {one.rpartition("|")[0] for one in named if "|" in one}
+        return [one for one in named if one not in bare]
 
     def _plan(self, type: str) -> _Plan:
         plan = self._plans.get(type)
@@ -244,6 +265,11 @@ def _clinical(spans: Iterable[tuple[int, int, int]], plan: _Plan) -> int | None:
             lo, hi = min(mine)
             return lo if lo != dates.BEGINNING else hi
     return None
+
+
+def _links(found: Sink) -> tuple[tuple[int, int], ...]:
+    local = ((param.number, address(to)) for param, to, _ in found.references if to and extract.is_local(to))
+    return tuple(dict.fromkeys(local))
 
 
 def _keys(found: Sink) -> tuple[dict[int, None], dict[int, None]]:
@@ -281,21 +307,22 @@ def _token_keys(param: Param, system: str | None, code: str | None) -> tuple[int
     return _token_key(param.name, None, code), _token_key(param.name, system or "", code)
 
 
-def _part_keys(found: Sink) -> Iterator[int]:
+def _part_keys(part: index_values.Values) -> Iterator[int]:
     """The keys by which the part of a composite is asked for, if it is a token or a reference."""
-    for param, system, code, _ in found.tokens:
+    tokens, references, *_ = part
+    for param, system, code, _ in tokens:
         yield from _token_keys(param, system, code)
         if param.plain:
             yield told(f"{param.name}!")
         elif system:
             yield _token_key(param.name, system, None)
-    for param, target, _ in found.references:
+    for param, target, _ in references:
         if target is not None:
             yield from _reference_keys(param, target)
 
 
 def _reference_keys(param: Param, target: str) -> tuple[int, ...]:
-    typed = key(f"{param.name}>{target}")
+    typed = key(f"{param.name}>") ^ address(target)
     if param.few_targets or not extract.is_local(target):
         return (typed,)
     return typed, key(f"{param.name}#{target.partition('/')[2]}")

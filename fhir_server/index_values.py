@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from itertools import product
+from typing import Any
 
 from fhir_server import amounts, conditions, measures, phonetics
 from fhir_server.conditions import Amount, Condition
@@ -16,8 +18,9 @@ from fhir_server.r4.search_leaves import Sink
 from fhir_server.r4.search_params import Param
 
 Row = tuple[int, int, str, str]  # conditions.Rows.amounts
-Keys = dict[int, None]
 Rows = dict[Row, None]
+# The values of one part of a composite: its tokens, references and quantities, then its numbers.
+Values = tuple[Any, ...]
 
 # A billionth of a degree is a tenth of a millimetre.
 DEGREE = 10**9
@@ -72,34 +75,42 @@ def measured(found: Sink) -> Rows:
 
 
 def composite(
-    param: Param, parts: Sequence[Sink], keys_of: Callable[[Sink], Iterable[int]], *, eq: Keys, rows: Rows
-) -> None:
-    """The keys and rows of one element of a composite; none unless every part has a value there.
+    param: Param, parts: Sequence[Sink], keys_of: Callable[[Values], Iterable[int]]
+) -> tuple[tuple[int, ...], tuple[Row, ...]]:
+    """The keys and rows of one element of a composite.
 
     What is equal is one key for each combination; with a number or a quantity the key takes the place of the unit.
     """
+    values = tuple([(tuple(one.tokens), tuple(one.references), tuple(one.quantities), *one.numbers) for one in parts])
+    return _combined(param, values, keys_of)
+
+
+@lru_cache(maxsize=4096)
+def _combined(
+    param: Param, parts: tuple[Values, ...], keys_of: Callable[[Values], Iterable[int]]
+) -> tuple[tuple[int, ...], tuple[Row, ...]]:
     equal: list[Iterable[int]] = []
     forms: list[Sequence[measures.Form]] = []
     for part in parts:
-        if part.quantities:
-            forms.append([form for quantity in part.quantities for form in measures.quantity(quantity)])
-        elif part.numbers:
-            forms.append([form for _, low, high in part.numbers for form in measures.number(low, high)])
+        _, _, quantities, *numbers = part
+        if quantities:
+            forms.append([form for quantity in quantities for form in measures.quantity(quantity)])
+        elif numbers:
+            forms.append([form for _, low, high in numbers for form in measures.number(low, high)])
         else:
             equal.append(dict.fromkeys(keys_of(part)))
     combined = [combined_key(param.name, one) for one in product(*equal)]
     if not combined or not all(forms):
-        return
-    eq[told(f"{param.name}!")] = None
+        return (), ()
+    present = told(f"{param.name}!")
     if not forms:
-        eq.update(dict.fromkeys(combined))
-    elif len(forms) == 1:
-        number = param.number
-        for unit, lo, hi in forms[0]:
-            rows.update(dict.fromkeys([(number, with_unit(one, unit), lo, hi) for one in combined]))
-    else:  # a start and an end
-        (_, start, _), (_, end, _) = forms[0][0], forms[1][0]
-        rows.update(dict.fromkeys([(param.number, one, start, end) for one in combined]))
+        return (present, *combined), ()
+    if len(forms) == 1:
+        return (present,), tuple(
+            (param.number, with_unit(one, unit), lo, hi) for unit, lo, hi in forms[0] for one in combined
+        )
+    (_, start, _), (_, end, _) = forms[0][0], forms[1][0]  # a start and an end
+    return (present,), tuple((param.number, one, start, end) for one in combined)
 
 
 def together(param: Param, parts: Sequence[Condition]) -> Condition:
@@ -127,7 +138,7 @@ def combined_key(name: str, parts: Iterable[int]) -> int:
     total = key(f"{name}$")
     for part, factor in zip(parts, _FACTORS, strict=False):
         total += part * factor
-    return (total + _HALF) % _ALL - _HALF
+    return ((total + _HALF) % _ALL - _HALF) & ~1  # even: rows are found by it
 
 
 def with_unit(combined: int, unit: int) -> int:

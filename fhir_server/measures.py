@@ -54,7 +54,7 @@ def quantity(found: Quantity) -> tuple[Form, ...]:
     return _quantity(found[1:])
 
 
-@lru_cache(maxsize=32768)
+@lru_cache(maxsize=8192)
 def _quantity(found: tuple[Decimal, Decimal, str | None, str | None, str | None, str]) -> tuple[Form, ...]:
     low, high, system, code, unit, excluded = found
     after: Literal[0, 1] = 1 if excluded == ">" else 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 import msgspec
 
@@ -101,6 +101,11 @@ def content_kind(content_type: str) -> Literal["json", "xml", "form", "other"]:
     return "json" if name in _JSON else "xml"
 
 
+def is_ndjson(content_type: str) -> bool:
+    """One resource per line?"""
+    return _media_type(content_type)[0] in ("application/fhir+ndjson", "application/ndjson", "application/x-ndjson")
+
+
 def is_fhir(content_type: str) -> bool:
     """Is this one of FHIR's own content types, not a generic one?"""
     return _media_type(content_type)[0] in _FHIR
@@ -151,15 +156,22 @@ def parameters(raw: bytes) -> Params:
     """The decoded pairs of a query string or form, in order. Raises Unreadable for bad UTF-8, NUL or too many pairs."""
     if not raw:
         return []
-    try:
-        pairs = parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
-    except UnicodeDecodeError:
-        raise errors.Unreadable("Paramètres : l'encodage attendu est l'UTF-8") from None
-    except ValueError:
-        raise errors.Unreadable(f"Paramètres : {MOST_PARAMETERS} au plus") from None
+    if raw.count(b"&") >= MOST_PARAMETERS:
+        raise errors.Unreadable(f"Paramètres : {MOST_PARAMETERS} au plus")
     if b"%00" in raw or b"\0" in raw:
         raise errors.Unreadable("Paramètres : le caractère nul est interdit")
-    return pairs
+    try:
+        pairs = [one.partition("=") for one in raw.decode().split("&") if one]
+        return [(_unescaped(name), _unescaped(value)) for name, _, value in pairs]
+    except UnicodeDecodeError:
+        raise errors.Unreadable("Paramètres : l'encodage attendu est l'UTF-8") from None
+
+
+def _unescaped(text: str) -> str:
+    """Form encoding, as `urllib.parse.parse_qsl` reads it; most names and values need nothing."""
+    if "+" in text:
+        text = text.replace("+", " ")
+    return unquote(text, errors="strict") if "%" in text else text
 
 
 @lru_cache(maxsize=256)
@@ -171,7 +183,7 @@ def prefer(header: bytes) -> Prefer:
         wishes.setdefault(name.strip().lower(), value.strip().strip('"'))
     returns: Any = wishes.get("return", "")
     known = returns in ("minimal", "representation", "OperationOutcome")
-    return Prefer(returns if known else "", wishes.get("handling") == "lenient")
+    return Prefer(returns if known else "", wishes.get("handling") == "lenient", "respond-async" in wishes)
 
 
 def indented(body: bytes) -> bytes:

@@ -51,7 +51,8 @@ class Operation:
 
     `action` is the right it needs on the type (a letter of `cruds`); one that only reads (`r`, `s`) may be called with
     GET. `run` returns a resource, its JSON bytes, a whole Answer, or None for 204; it raises errors.HubError.
-    `definition` is the canonical address of its OperationDefinition, for the CapabilityStatement.
+    `definition` is the canonical address of its OperationDefinition, for the CapabilityStatement. `reads_body`: the
+    content is no FHIR resource, `run` reads it from `http`.
     """
 
     level: Level
@@ -60,6 +61,7 @@ class Operation:
     run: Callable[[OperationRequest], Awaitable[Result]]
     action: str = "r"
     definition: str = ""
+    reads_body: bool = False
 
 
 class Registry:
@@ -68,6 +70,10 @@ class Registry:
     def __init__(self, operations: Iterable[Operation]) -> None:
         self.all = tuple(operations)
         self._found = {(one.level, one.type, one.name): one for one in self.all}
+
+    def knows(self, type: str) -> bool:
+        """Whether some operation belongs to a type, which R4 itself may not have (ViewDefinition)."""
+        return any(one.type == type for one in self.all)
 
     def find(self, level: Level, type: str | None, name: str) -> Operation:
         """The operation for a URL. Raises NotFound."""
@@ -86,9 +92,10 @@ async def run(server: Server, request: Request) -> Answer:
     type, id = (*request.segments[:-1], None, None)[:2]
     if request.method != "POST" and operation.action not in "rs":
         raise errors.NotAllowed(f"${operation.name} modifie des données : appelez-la par POST", at="http.method")
-    if type is not None:
+    if type in server.types:
         access.may(request.caller, operation.action, type)
-    content = media.content(server, request) if request.body or request.resource is not None else None
+    has_content = (request.body or request.resource is not None) and not operation.reads_body
+    content = media.content(server, request) if has_content else None
     call = OperationRequest(
         store=server.store,
         caller=request.caller,
@@ -111,6 +118,11 @@ def allowed(server: Server, segments: list[str]) -> str:
     except errors.NotFound:
         return ""
     return "HEAD, GET, POST" if operation.action in "rs" else "POST"
+
+
+def reads(server: Server, segments: list[str]) -> bool:
+    """Does the operation at this address change nothing? Raises NotFound."""
+    return _named(server, segments).action in "rs"
 
 
 def _named(server: Server, segments: list[str]) -> Operation:

@@ -40,8 +40,10 @@ def fitting(rows: Sequence[Stored], room: int = MOST_BYTES) -> int:
 async def search(store: Store, query: Query, *, caller: access.Caller, room: int = MOST_BYTES) -> Page:
     """The page of `query`, ended early when it would be over `room` bytes; always one row at least if there is one."""
     most = step(query.type)
-    if query.count == 0:
-        return await store.search(query, caller=caller)
+    if query.count <= most:
+        found = await store.search(query, caller=caller)
+        if sum([len(row.body) for row in found.rows]) <= room:
+            return found  # nearly every page there is
     rows: list[Stored] = []
     total, after, is_full = None, query.after, False
     while len(rows) < query.count and not is_full:

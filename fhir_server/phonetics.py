@@ -48,7 +48,7 @@ _VOWELS = re.compile(r"(?<=.)[AEIOUY]")
 _WORDS = re.compile(r"[A-Z]+")
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=8192)
 def sounds(text: str) -> tuple[str, ...]:
     """The codes of the words of a name, each once; none when it has no Latin letters."""
     plain = "".join(one for one in unicodedata.normalize("NFKD", text.upper()) if not unicodedata.combining(one))

@@ -8,35 +8,28 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from common import clock
-from fhir_server import conditions, criteria, index, sort_values
+from fhir_server import chains, conditions, criteria, filters, following, index, sort_values
 from fhir_server.criteria import refusal
-from fhir_server.r4.search_params import Param, SearchTables
+from fhir_server.r4.search_params import SearchTables
 
 DEFAULT_COUNT = 20
 MOST_COUNT = 1000
 
-_NOT_YET = {
-    "_has": "la recherche par ce qui désigne la ressource (_has)",
-    "_list": "la recherche par liste (_list)",
-    "_contained": "la recherche dans les ressources contenues",
-    "_containedType": "la recherche dans les ressources contenues",
-    "_type": "la recherche sur plusieurs types (_type)",
+MOST_PARAMETERS = 200
+
+# A contained resource has no life of its own: it is found, shown and protected with the resource that holds it.
+_REFUSED = {
+    "_contained": "une ressource contenue se trouve avec celle qui la contient",
+    "_containedType": "une ressource contenue se trouve avec celle qui la contient",
+    "_type": "ne s'emploie qu'à la racine du serveur ou d'un compartiment",
 }
 
-
-@dataclass(frozen=True, slots=True)
-class Include:
-    """One `_include` or `_revinclude`: follow `param` of resources of `type`, to `target` only when it is set."""
-
-    type: str
-    param: str
-    target: str | None = None
-    iterate: bool = False
+Include = following.Include
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,43 +61,97 @@ def parse(
     lenient: bool = False,
     base: str = "",
     iterate: bool = False,
+    types: tuple[str, ...] = (),
 ) -> Parsed:
     """Read the parameters of a search on `type`, URL-decoded, those of the query and of a POST body together.
 
-    Unknown parameters are refused unless `lenient`; `iterate` says that the caller follows `:iterate`. `now` is for
-    `ap`. Raises errors.Unreadable for anything that cannot be answered exactly as it was asked.
+    `types` are searched instead of `type` when there are any. Unknown parameters are refused unless `lenient`;
+    `iterate` says that the caller follows `:iterate`. `now` is for `ap`. Raises errors.Unreadable for anything that
+    cannot be answered exactly as it was asked.
     """
-    draft = _Draft(type, criteria.Setting(tables, base.rstrip("/"), clock.micros(now)), iterate)
-    for name, value in params:
+    setting = criteria.Setting(tables, base.rstrip("/"), clock.micros(now))
+    draft = _Draft(types or (type,), setting, iterate, several=bool(types))
+    for number, (name, value) in enumerate(params):
+        if number == MOST_PARAMETERS:
+            raise refusal(f"au plus {MOST_PARAMETERS} paramètres", name[:64], "too-costly")
         _check_characters(name, value)
-        code, _, modifier = name.partition(":")
-        if read := _CONTROLS.get(code):
+        if read := _CONTROLS.get(name.partition(":")[0]):
             read(draft, name, value)
             continue
-        if (problem := _problem(draft, name)) or (lenient and not value):
+        try:
+            if lenient and not value:
+                raise chains.Unknown("")
+            found = _condition(draft, name, value)
+            draft.where += found.of if isinstance(found, conditions.And) else [found]
+        except chains.Unknown as unknown:
             if not lenient:
-                raise refusal(problem, name, "not-supported")
+                raise refusal(unknown.text, name, "not-supported") from None
             draft.ignored.append(name)
-            continue
-        param = tables.by_type[type][code]
-        draft.where.append(criteria.condition(param, modifier, value, draft.setting))
-        draft.applied.append((name, value))
+        else:
+            draft.applied.append((name, value))
     return draft.done()
 
 
-def referring(include: Include, references: Iterable[str], *, count: int) -> conditions.Query:
-    """The search that runs one `_revinclude`: resources that refer to one of `references` (`Type/id`)."""
-    keys = tuple(index.reference_key(include.type, include.param, one) for one in references)
-    return conditions.Query(include.type, (conditions.Keys(keys or (index.NOTHING,), ordered=True),), count=count)
+def _condition(draft: _Draft, name: str, value: str) -> conditions.Condition:
+    """Raises chains.Unknown for a name that cannot be asked here."""
+    code, _, modifier = name.partition(":")
+    if reason := _REFUSED.get(code):
+        raise chains.Unknown(f"{code} : {reason}")
+    if code == "_filter":
+        if modifier:
+            raise refusal("_filter n'a pas de modificateur", name, "not-supported")
+        return filters.condition(draft.types, value, draft.setting)
+    if draft.several and not name.startswith(("_has:", "_list")):
+        _check_shared(draft, code.partition(".")[0])
+    if chains.is_chain(name):
+        return chains.condition(draft.types, name, value, draft.setting)
+    if draft.several:
+        return chains.leaf(draft.types, name, value, draft.setting, at=name)
+    param = draft.setting.tables.param(draft.types[0], code)
+    if param is None:
+        raise chains.Unknown(_unknown(draft, code))
+    if param.refusal:
+        raise chains.Unknown(f"{code} : {param.refusal}")
+    return criteria.condition(param, modifier, value, draft.setting)
+
+
+def _check_shared(draft: _Draft, code: str) -> None:
+    """Several types are searched by what they share (search.html#all): else some would be left out in silence."""
+    for type in draft.types:
+        if draft.setting.tables.param(type, code) is None:
+            raise chains.Unknown(f"Paramètre de recherche inconnu pour {type} : « {code[:64]} » ; précisez _type")
+
+
+def referring(includes: Sequence[Include], references: Sequence[str], *, count: int) -> conditions.Query:
+    """The search that runs some `_revinclude`: resources that refer to one of `references` (`Type/id`)."""
+    addresses = [(index.address(one), one) for one in references]
+    keys = dict.fromkeys(
+        index.reference_mask(include.type, include.param) ^ address
+        for include in includes
+        for address, one in addresses
+        if include.target is None or one.startswith(f"{include.target}/")
+    )
+    types = tuple(dict.fromkeys(include.type for include in includes))
+    condition = conditions.Keys(tuple(keys) or (index.NOTHING,), ordered=True)
+    return conditions.Query(types[0], (condition,), count=count, types=types if len(types) > 1 else ())
+
+
+def stating(addresses: Iterable[str], types: Sequence[str], tables: SearchTables, *, count: int) -> conditions.Query:
+    """The search for resources of these types whose `url` is one of `addresses`, whatever their version."""
+    able = tuple(one for one in types if (param := tables.param(one, "url")) and param.kind == "uri")
+    urls = dict.fromkeys(one.partition("|")[0] for one in addresses)
+    keys = tuple(index.uri_key(type, "url", url) for type in able for url in urls)
+    return conditions.Query("", (conditions.Keys(keys or (index.NOTHING,)),), count=count, types=able)
 
 
 @dataclass(slots=True)
 class _Draft:
     """What has been read so far."""
 
-    type: str
+    types: tuple[str, ...]
     setting: criteria.Setting
     iterate: bool
+    several: bool
     where: list[conditions.Condition] = field(default_factory=list)
     sort: list[conditions.Sort] = field(default_factory=list)
     includes: list[Include] = field(default_factory=list)
@@ -120,7 +167,8 @@ class _Draft:
         if not summary_count or count == 0:
             self.applied.append(("_count", str(count)))
         query = conditions.Query(
-            type=self.type,
+            type="" if self.several else self.types[0],
+            types=self.types if self.several else (),
             where=tuple(self.where),
             sort=tuple(self.sort),
             count=0 if summary_count else count,
@@ -147,29 +195,15 @@ class _Draft:
 def _check_characters(name: str, value: str) -> None:
     """NUL and halves of surrogate pairs are in no valid FHIR value, and no database takes them."""
     text = name + value
-    if "\0" in text or any("\ud800" <= one <= "\udfff" for one in text):
+    if "\0" in text or (not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text)):
         raise refusal("La recherche contient des caractères interdits", "", "invalid")
 
 
-def _problem(draft: _Draft, name: str) -> str:
-    """Why this parameter cannot be answered, in French; empty when it can."""
-    tables, code = draft.setting.tables, name.partition(":")[0]
-    if code in _NOT_YET:
-        return f"{code} : {_NOT_YET[code]} n'est pas encore disponible"
-    param = tables.param(draft.type, code)
-    if param is None or "." in name:
-        chained = tables.param(draft.type, code.partition(".")[0])
-        if "." in name and chained and chained.kind == "reference":
-            return f"{name} : la recherche à travers une référence (chaînage) n'est pas encore disponible"
-        return _unknown(draft, code)
-    return f"{code} : {param.refusal}" if param.refusal else ""
-
-
 def _unknown(draft: _Draft, code: str) -> str:
-    known = [one.code for one in draft.setting.tables.searchable(draft.type)] + list(_CONTROLS)
+    known = [one.code for one in draft.setting.tables.searchable(draft.types[0])] + list(_CONTROLS)
     near = difflib.get_close_matches(code[:64], known, n=3)
     hint = f" ; voulez-vous dire {', '.join(near)} ?" if near else ""
-    return f"Paramètre de recherche inconnu pour {draft.type} : « {code[:64]} »{hint}"
+    return f"Paramètre de recherche inconnu pour {draft.types[0]} : « {code[:64]} »{hint}"
 
 
 # ---- parameters about the answer ------------------------------------------------------------------------------------
@@ -215,12 +249,24 @@ def _sort(draft: _Draft, name: str, value: str) -> None:
 
 
 def _sort_key(draft: _Draft, code: str, *, descending: bool) -> conditions.Sort:
-    tables = draft.setting.tables
     if code == "_lastUpdated":
         return conditions.Sort("updated", descending)
     if code == "_id":
         return conditions.Sort("id", descending)
-    param = tables.param(draft.type, code)
+    first, *others = [_sort_key_of(draft, type, code, descending=descending) for type in draft.types]
+    if not others or all(one.by == first.by == "sort_date" for one in others):
+        return first
+    kinds = {"dat" if one.by == "sort_date" else one.by for one in (first, *others)}
+    if len(kinds) > 1:
+        raise refusal(f"_sort : {code} n'est pas de même nature sur tous ces types", "_sort", "not-supported")
+    return replace(first, by=kinds.pop(), also=tuple(one.param for one in others))
+
+
+def _sort_key_of(draft: _Draft, type: str, code: str, *, descending: bool) -> conditions.Sort:
+    tables = draft.setting.tables
+    param = tables.param(type, code)
+    if param is None and draft.several:
+        raise refusal(f"_sort : {type} n'a pas de paramètre « {code[:64]} »", "_sort", "not-supported")
     if param is None:
         raise refusal(_unknown(draft, code), "_sort", "not-supported")
     if param.refusal or param.is_phonetic or param.kind in ("composite", "special"):
@@ -233,7 +279,7 @@ def _sort_key(draft: _Draft, code: str, *, descending: bool) -> conditions.Sort:
         return conditions.Sort("body", descending, param.number, read)
     if param.kind == "string":
         return conditions.Sort("str", descending, param.number)
-    is_main = tables.sort_date(draft.type)[:1] == (code,)
+    is_main = tables.sort_date(type)[:1] == (code,)
     return conditions.Sort("sort_date" if is_main else "dat", descending, param.number)
 
 
@@ -241,55 +287,21 @@ def _sort_key(draft: _Draft, code: str, *, descending: bool) -> conditions.Sort:
 
 
 def _include(draft: _Draft, name: str, value: str) -> None:
-    iterate = _iterates(draft, name)
-    source, param, target = _include_parts(draft, name, f"{draft.type}:*" if value == "*" else value)
-    if source != draft.type and not iterate:
-        raise refusal(f"{name} : {source} n'est pas le type cherché ({draft.type}), rien ne serait inclus", name)
-    params = [one for one in _followed(draft, name, source, param) if target is None or one.may_be(target)]
-    if not params:
-        raise refusal(f"{name} : {source}:{param} ne désigne jamais {target}", name)
-    draft.includes += [Include(source, one.code, target, iterate) for one in params]
+    _check_iterate(draft, name)
+    draft.includes += following.included(draft.setting.tables, draft.types, name, value)
     draft.applied.append((name, value))
 
 
 def _revinclude(draft: _Draft, name: str, value: str) -> None:
-    iterate = _iterates(draft, name)
-    if value == "*":
-        raise refusal(f"{name}=* n'est pas disponible ; nommez le type et le paramètre", name, "not-supported")
-    source, param, target = _include_parts(draft, name, value)
-    wanted = target or draft.type
-    params = [one for one in _followed(draft, name, source, param) if one.may_be(wanted)]
-    if not params or (wanted != draft.type and not iterate):
-        raise refusal(f"{name} : {value} ne désigne jamais {draft.type}", name)
-    draft.revincludes += [Include(source, one.code, target, iterate) for one in params]
+    _check_iterate(draft, name)
+    draft.revincludes += following.referring(draft.setting.tables, draft.types, name, value)
     draft.applied.append((name, value))
 
 
-def _iterates(draft: _Draft, name: str) -> bool:
+def _check_iterate(draft: _Draft, name: str) -> None:
     code, _, modifier = name.partition(":")
     if modifier in ("iterate", "recurse") and not draft.iterate:
-        raise refusal(f"{code} : {modifier} n'est pas encore disponible", name, "not-supported")
-    if modifier not in ("", "iterate", "recurse"):
-        raise refusal(f"{code} : le modificateur « {modifier[:64]} » n'existe pas", name, "not-supported")
-    return bool(modifier)
-
-
-def _include_parts(draft: _Draft, name: str, value: str) -> tuple[str, str, str | None]:
-    parts = value.split(":")
-    types = draft.setting.tables.by_type
-    if len(parts) not in (2, 3) or parts[0] not in types or (len(parts) == 3 and parts[2] not in types):
-        raise refusal(f"{name} : attendu Type:paramètre ou Type:paramètre:TypeDésigné", name)
-    return parts[0], parts[1], parts[2] if len(parts) == 3 else None
-
-
-def _followed(draft: _Draft, name: str, source: str, code: str) -> list[Param]:
-    tables = draft.setting.tables
-    if code == "*":
-        return [one for one in tables.searchable(source) if one.kind == "reference"]
-    param = tables.param(source, code)
-    if param is None or param.kind != "reference" or param.refusal:
-        raise refusal(f"{name} : {source} n'a pas de paramètre référence « {code[:64]} »", name)
-    return [param]
+        raise refusal(f"{code} : {modifier} n'est pas disponible ici", name, "not-supported")
 
 
 _CONTROLS: dict[str, Read] = {

@@ -11,10 +11,11 @@ from typing import Literal
 from common import errors
 from fhir_server import bundle, capability, history, operations, patch, read, search, transaction, write
 from fhir_server.exchange import Answer, Request, Server
+from fhir_server.jobs import door
 
 Shape = Literal[
     "system", "metadata", "system-history", "system-search", "type", "type-search", "type-history",
-    "instance", "instance-history", "version", "compartment", "operation",
+    "instance", "instance-history", "version", "compartment", "compartment-search", "operation", "job", "job-file",
 ]  # fmt: skip
 
 
@@ -25,20 +26,27 @@ async def run(server: Server, request: Request) -> Answer:
     """
     segments = request.segments
     where = shape(segments)
-    if len(segments) > 1 and where != "operation":
+    if len(segments) > 1 and where not in _NO_TYPE:
         _check_id(request)
-    if where not in _SYSTEM and segments[0] not in server.types and not segments[0].startswith("$"):
+    is_known = where in _SYSTEM or segments[0] in server.types or segments[0].startswith("$")
+    if not is_known and not (where == "operation" and server.operations.knows(segments[0])):
         raise errors.NotFound(f"Type de ressource inconnu : {segments[0][:60]}")
     method = "GET" if request.method == "HEAD" else request.method
     interaction = _TABLE.get((where, method))
     if interaction is None:
         raise errors.NotAllowed(f"{request.method} n'est pas disponible à cette adresse", at="http.method")
+    if request.prefer.is_async and door.may_wait(server, where, request):
+        return await door.accept(server, request, where)
     return await interaction(server, request)
 
 
 def shape(segments: list[str]) -> Shape:
     """What kind of address this is. Raises NotFound for one that FHIR does not have."""
     match segments:
+        case ["$job", _]:
+            return "job"
+        case ["$job", _, _]:
+            return "job-file"
         case [_, id] if id[:1] not in ("_", "$"):
             return "instance"
         case []:
@@ -57,6 +65,8 @@ def shape(segments: list[str]) -> Shape:
             return "operation"
         case [_, _, last] if last[:1].isupper() or last == "*":
             return "compartment"
+        case [_, _, last, "_search"] if last[:1].isupper() or last == "*":
+            return "compartment-search"
     raise errors.NotFound("Adresse inconnue")
 
 
@@ -82,6 +92,7 @@ async def _bundle(server: Server, request: Request) -> Answer:
 
 
 _SINGLE: dict[str, Shape] = {"metadata": "metadata", "_history": "system-history", "_search": "system-search"}
+_NO_TYPE = frozenset({"operation", "job", "job-file"})
 _SYSTEM = frozenset({"system", "metadata", "system-history", "system-search"})
 
 _TABLE: dict[tuple[Shape, str], Callable[[Server, Request], Awaitable[Answer]]] = {
@@ -99,10 +110,17 @@ _TABLE: dict[tuple[Shape, str], Callable[[Server, Request], Awaitable[Answer]]] 
     ("type", "PATCH"): patch.patch,
     ("type", "DELETE"): write.delete,
     ("type-search", "POST"): search.by_form,
+    ("compartment", "GET"): search.of_compartment,
+    ("compartment-search", "POST"): search.of_compartment_by_form,
+    ("system", "GET"): search.of_system,
+    ("system-search", "POST"): search.of_system_by_form,
     ("system", "POST"): _bundle,
     ("metadata", "GET"): capability.metadata,
     ("operation", "GET"): operations.run,
     ("operation", "POST"): operations.run,
+    ("job", "GET"): door.status,
+    ("job", "DELETE"): door.cancel,
+    ("job-file", "GET"): door.file,
 }
 
 # The same table in the words of the CapabilityStatement: for each resource type, and for the whole server.

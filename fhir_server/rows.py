@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from common import errors
 from fhir_server import around, timeline
-from fhir_server.changes import Claim, Finish, Stored
+from fhir_server.changes import Claim, Finish, Stored, Subscribe
 from fhir_server.conditions import Query, Rows
+from fhir_server.subscriptions.kept import Notices
 
 Memberships = tuple[int, ...] | None
 
@@ -125,6 +126,7 @@ class Write:
     outbox: list[OutboxRow] = field(default_factory=list)
     finished: list[Finish] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
+    subscribers: list[Subscribe] = field(default_factory=list)
     actor: str = ""
     cause: str = ""
     announced: bool = False  # other workers are to be woken for its events
@@ -133,7 +135,8 @@ class Write:
     @property
     def is_empty(self) -> bool:
         """Nothing to write."""
-        return not (self.puts or self.shared or self.claims or self.outbox or self.finished or self.settled)
+        rest = self.outbox or self.finished or self.settled or self.subscribers
+        return not (self.puts or self.shared or self.claims or rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,13 +216,88 @@ class JournalRow:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """An asynchronous job as a table row: texts are JSON, times microseconds since 1970.
+
+    `state` is waiting, running, done or failed. `attempts` rises with each taking and so tells whose it is;
+    `holder` is the worker that took it last.
+    """
+
+    part: int
+    id: str
+    kind: str
+    owner: str
+    caller: str
+    request: str
+    state: str
+    progress: str
+    created: int
+    expires: int
+    leased_until: int
+    holder: int
+    attempts: int
+
+
+class Bulk(Protocol):
+    """What asynchronous jobs need of a database besides reads, searches and commits."""
+
+    async def add(self, row: JobRow) -> None:
+        """A new job, durable when it returns."""
+
+    async def find(self, id: str) -> JobRow | None:
+        """One job."""
+
+    async def due(self, now: int, count: int) -> list[JobRow]:
+        """Jobs that wait, or whose holder has let them go; oldest first."""
+
+    async def expired(self, now: int, count: int) -> list[JobRow]:
+        """Jobs that nobody needs any more."""
+
+    async def take(self, row: JobRow, *, until: int, holder: int) -> bool:
+        """Lease a job; False when somebody else was first. Its attempts are then one more than in `row`."""
+
+    async def save(self, row: JobRow) -> bool:
+        """Keep state, progress, expiry and lease of a job that we hold; False when it is not ours any more."""
+
+    async def release(self, holder: int) -> None:
+        """Let go of everything that this worker held: it has just started, so nothing of it runs."""
+
+    async def remove(self, id: str) -> None:
+        """Forget a job. Nothing happens when it is not there."""
+
+    async def gone(
+        self, type: str, memberships: Memberships, span: tuple[int, int], *, after: tuple[int, int], count: int
+    ) -> list[Gone]:
+        """Tombstones of a type later than `span[0]`, not later than `span[1]`, beyond `after` (updated, rid)."""
+
+    async def analyze(self) -> None:
+        """Have the planner learn what is there now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A resource that was deleted."""
+
+    part: int
+    rid: int
+    type: str
+    id: str
+    updated: int
+
+
 class Engine(Protocol):
     """What the store needs of a database. Every method may raise errors.Unavailable."""
 
     last_seq: int  # the highest number given so far, 0 when empty
+    bulk: Bulk
+    notices: Notices  # what is kept beside Subscriptions
 
     async def close(self) -> None:
         """Finish what is queued, then let go of the database."""
+
+    async def secret(self) -> bytes:
+        """What all processes on this database keep from others: made by the first that asks."""
 
     async def get(self, refs: Sequence[tuple[str, str]], memberships: Memberships) -> list[Row]:
         """The rows of these (type, id) that may be seen, tombstones included, in no order."""

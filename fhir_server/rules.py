@@ -25,6 +25,7 @@ class View:
         self.history = partial(store.history, caller=SYSTEM)
         self.search = partial(store.search, caller=SYSTEM)
         self.many = partial(store.many, caller=SYSTEM)
+        self.subscriber = store.notices.subscriber
         self.new_id = store.new_id
         self.now = store.now
 

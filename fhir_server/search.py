@@ -6,10 +6,24 @@ follows the includes and joins the stored bytes into a searchset; `page.py` ends
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from common import errors
-from fhir_server import access, entries, exchange, includes, media, outcome, page, query, subset
+from fhir_server import (
+    access,
+    conditions,
+    entries,
+    exchange,
+    includes,
+    media,
+    outcome,
+    page,
+    query,
+    subset,
+    system_search,
+)
 from fhir_server.exchange import Answer, Params, Request, Server
 
 # A form of parameters is text typed or listed by someone, not a document.
@@ -18,27 +32,93 @@ MOST_FORM_BYTES = 256 * 1024
 
 async def by_url(server: Server, request: Request) -> Answer:
     """`GET [base]/Type?...`. Raises Unreadable for what is not understood, Forbidden."""
-    return await _search(server, request, request.params)
+    return await _search(server, request, request.params, _Scope((request.segments[0],), request.segments[0]))
+
+
+async def of_system(server: Server, request: Request) -> Answer:
+    """`GET [base]?_type=A,B&…`: several types, or all that the caller may search. Raises as `by_url`."""
+    return await _search(server, request, request.params, _everywhere(server, request, request.params))
+
+
+async def of_system_by_form(server: Server, request: Request) -> Answer:
+    """`POST [base]/_search`."""
+    params = _form(request)
+    return await _search(server, request, params, _everywhere(server, request, params))
+
+
+async def of_compartment(server: Server, request: Request) -> Answer:
+    """`GET [base]/Patient/1/Condition?…`, `GET [base]/Patient/1/*`. Raises NotFound for what is no compartment."""
+    return await _search(server, request, request.params, _compartment(server, request, request.params))
+
+
+async def of_compartment_by_form(server: Server, request: Request) -> Answer:
+    """`POST [base]/Patient/1/Condition/_search`."""
+    params = _form(request)
+    return await _search(server, request, params, _compartment(server, request, params))
 
 
 async def by_form(server: Server, request: Request) -> Answer:
     """`POST [base]/Type/_search`: the parameters of the URL and of the form are taken together."""
+    return await _search(server, request, _form(request), _Scope((request.segments[0],), request.segments[0]))
+
+
+def _form(request: Request) -> Params:
     if not request.body:
-        return await _search(server, request, request.params)
+        return request.params
     if media.content_kind(request.header(b"content-type")) != "form":
         raise errors.UnsupportedMedia("_search : application/x-www-form-urlencoded est attendu", at="http.Content-Type")
     if len(request.body) > MOST_FORM_BYTES:
         raise errors.TooLarge(f"_search : {MOST_FORM_BYTES} octets au plus")
     form = media.parameters(request.body)
     request.shown += [pair for pair in form if pair[0] in exchange.GENERAL]
-    return await _search(server, request, request.params + [pair for pair in form if pair[0] not in exchange.GENERAL])
+    return request.params + [pair for pair in form if pair[0] not in exchange.GENERAL]
 
 
-async def _search(server: Server, request: Request, params: Params) -> Answer:
-    type = request.segments[0]
-    access.may(request.caller, "s", type)
-    asked = _understood(server, request, type, params)
-    cut = _form(server, request, asked, type)
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What is searched: the types, the path for the links, and what everything found must meet besides."""
+
+    types: tuple[str, ...]
+    path: str
+    several: bool = False
+    within: conditions.Condition | None = None
+
+
+def _everywhere(server: Server, request: Request, params: Params) -> _Scope:
+    with _at_http():
+        types = system_search.types(params, server.definitions.search, request.caller)
+    if not types:
+        raise errors.Forbidden("Aucun type de ressource n'est accessible à la recherche")
+    return _Scope(types, "", several=True)
+
+
+def _compartment(server: Server, request: Request, params: Params) -> _Scope:
+    compartment, id, last = request.segments[:3]
+    tables = server.definitions.search
+    members = system_search.members(compartment, tables)
+    if last != "*":
+        if last not in server.types:
+            raise errors.NotFound(f"Type de ressource inconnu : {last[:60]}")
+        if last not in members:
+            raise errors.NotFound(f"{last} n'appartient à aucun compartiment {compartment[:60]}")
+        types: tuple[str, ...] = (last,)
+    elif not members:
+        raise errors.NotFound(f"{compartment[:60]} n'est pas un compartiment")
+    else:
+        with _at_http():
+            named = system_search.types(params, tables, request.caller)
+        types = tuple(one for one in members if one in named)
+        if not types:
+            raise errors.Forbidden("Aucun type de ce compartiment n'est accessible à la recherche")
+    within = system_search.within(compartment, id, types, tables)
+    return _Scope(types, f"{compartment}/{id}/{last}", last == "*", within)
+
+
+async def _search(server: Server, request: Request, params: Params, scope: _Scope) -> Answer:
+    for type in scope.types:
+        access.may(request.caller, "s", type)
+    asked = _understood(server, request, scope, params)
+    cut = _cut(server, request, asked, scope.types)
     found = await page.search(server.store, asked.query, caller=request.caller)
     rows = [entries.found(request.base, cut.row(row) if cut else row, "match") for row in found.rows]
     if found.rows and (asked.includes or asked.revincludes):
@@ -49,31 +129,52 @@ async def _search(server: Server, request: Request, params: Params) -> Answer:
     total = found.total
     if total is None and found.after is None and asked.query.after is None:
         total = len(found.rows)  # the first page is the last: the count costs nothing
-    links = _links(request, asked.applied, found.after)
+    links = _links(request, scope.path, asked.applied, found.after)
     return Answer(200, entries.bundle("searchset", links, rows, total=total))
 
 
-def _understood(server: Server, request: Request, type: str, params: Params) -> query.Parsed:
-    tables, lenient = server.definitions.search, request.prefer.lenient
+def _understood(server: Server, request: Request, scope: _Scope, params: Params) -> query.Parsed:
+    types = scope.types if scope.several else ()
+    shown = [pair for pair in params if pair[0] == "_type"] if scope.several else []
+    asked = [pair for pair in params if pair[0] != "_type"] if shown else params
+    with _at_http():
+        found = query.parse(
+            scope.types[0],
+            asked,
+            server.definitions.search,
+            now=server.now(),
+            lenient=request.prefer.lenient,
+            base=request.base,
+            iterate=True,
+            types=types,
+        )
+    if scope.within is not None:
+        found = replace(found, query=replace(found.query, where=(scope.within, *found.query.where)))
+    return replace(found, applied=shown + found.applied) if shown else found
+
+
+@contextmanager
+def _at_http() -> Iterator[None]:
+    """What is wrong with a parameter is at `http.` and its name."""
     try:
-        return query.parse(type, params, tables, now=server.now(), lenient=lenient, base=request.base, iterate=True)
+        yield
     except errors.Unreadable as problem:
         issues = (replace(one, expression=f"http.{one.expression}") for one in problem.issues)
         raise errors.Unreadable(problem.message, at=problem.at, issues=tuple(issues)) from None
 
 
-def _form(server: Server, request: Request, asked: query.Parsed, type: str) -> subset.Subset | None:
+def _cut(server: Server, request: Request, asked: query.Parsed, types: tuple[str, ...]) -> subset.Subset | None:
     """The form in which the resources are wanted, None for whole."""
     if not asked.elements and asked.summary in ("", "false", "count"):
         return None
     if asked.summary == "text" and (asked.includes or asked.revincludes):  # search.html#summary
         raise errors.Unreadable("_summary=text ne se combine pas avec des inclusions", at="http._summary")
     summary: subset.Summary = asked.summary  # type: ignore[assignment]
-    return subset.make(server.subsets, summary, asked.elements, (type,), lenient=request.prefer.lenient)
+    return subset.make(server.subsets, summary, asked.elements, types, lenient=request.prefer.lenient)
 
 
-def _links(request: Request, applied: Params, after: str | None) -> list[entries.Link]:
-    place = f"{request.base}/{request.segments[0]}"
+def _links(request: Request, path: str, applied: Params, after: str | None) -> list[entries.Link]:
+    place = f"{request.base}/{path}" if path else request.base
     shown = applied + request.shown
     links = [("self", entries.link(place, shown))]
     if after is not None:

@@ -21,7 +21,7 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from common import clock, errors
-from fhir_server import access, around, ids, index, timeline
+from fhir_server import access, allowed, around, cursors, ids, index, timeline
 from fhir_server.access import Caller
 from fhir_server.changes import Change, Create, Delete, Resource, Share, Stored, Update
 from fhir_server.commit import GivenIds, Indexer, Preparer, Valid
@@ -57,7 +57,8 @@ class Store:
     """The record. Make one with `Store.open`; it belongs to the event loop that opened it.
 
     `journal_*` are the functions of `journal.Journal`, `lease`, `extend`, `postpone`, `park`, `parked` and `wake`
-    those of `outbox.Outbox`.
+    those of `outbox.Outbox`; `bulk` is what jobs need of the database, `notices` what is kept beside Subscriptions
+    (`subscriptions.kept`).
     """
 
     def __init__(
@@ -71,16 +72,20 @@ class Store:
         rules: Sequence[Rule],
         now: clock.Clock,
         announce: frozenset[str],
+        secret: bytes,
     ) -> None:
         self.definitions = definitions
         self.now = now
         self._engine = engine
+        self.bulk = engine.bulk
         self._closed = False
+        self.notices = engine.notices
         self._preparer = preparer
         self._indexer = indexer
         self._given = given
         self._rules = rules
         self._announce = announce
+        self._seal = cursors.Seal(secret)
         self._listeners: list[Listener] = []
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._writing: dict[asyncio.Task[None], int] = {}  # what is under way, and the moment that it carries
@@ -130,6 +135,7 @@ class Store:
             rules=rules,
             now=clock,
             announce=announce,
+            secret=await engine.secret(),
         )
 
     async def close(self) -> None:
@@ -185,9 +191,11 @@ class Store:
         """One page of the history of several types. Raises Forbidden for a type that the caller may not read."""
         for type in asked.types:
             access.may(caller, "r", type)
+        if asked.after is not None:
+            return await self._engine.past(asked, caller.memberships)
         now = clock.micros(self.now())
         mine = min(self._writing.values(), default=now)
-        complete = min(mine, await self._engine.settled(now))
+        complete = min(mine, await self._engine.settled(now))  # before the page is read, not after
         found = await self._engine.past(asked, caller.memberships)
         return replace(found, complete=complete - complete % 1000)
 
@@ -197,9 +205,15 @@ class Store:
         return await self._engine.compartment(replace(asked, types=types), caller.memberships)
 
     async def search(self, query: Query, *, caller: Caller) -> Page:
-        """One page. Without a sort: newest first. Raises Unreadable for a cursor that is not ours, Unavailable."""
-        access.may(caller, "s", query.type)
-        return await self._engine.search(query, caller.memberships)
+        """One page. Without a sort: newest first.
+
+        Raises Forbidden for a type that the caller may not search, Unreadable for a cursor that is not ours,
+        Unavailable.
+        """
+        if query.after is not None:
+            query = replace(query, after=self._seal.open(query.after))
+        found = await self._engine.search(allowed.query(query, caller), caller.memberships)
+        return found if found.after is None else replace(found, after=self._seal.close(found.after))
 
     async def owner(self, key: str) -> str | None:
         """The `Type/id` that holds a claim (`changes.Claim`), whoever asks; None when nobody does."""
@@ -216,6 +230,12 @@ class Store:
                 wanted.append((type, id))
         found = await self._engine.stored(wanted, caller.memberships) if wanted else []
         return {one.ref: one for one in found if one.method != "DELETE"}
+
+    async def existing(self, refs: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """Which of these (type, id) are there or were, whoever asks: for those who choose ids (a bulk import)."""
+        wanted = [ref for ref in dict.fromkeys(refs) if _is_ref(*ref)]
+        found = await self._engine.stored(wanted, None) if wanted else []
+        return frozenset((one.type, one.id) for one in found)
 
     # --- writing
 

@@ -51,10 +51,15 @@ def schema(dialect: str) -> MetaData:
     _version(metadata, spread)
     _hot(metadata, spread)
     _ranges(metadata, spread)
+    _link(metadata, spread)
     _event(metadata, spread)
     _outbox(metadata, spread)
     _unique_key(metadata)
     _journal(metadata, spread)
+    _secret(metadata)
+    _job(metadata)
+    _subscriber(metadata)
+    _notices(metadata)
     if spread:
         _locator(metadata)
     return metadata
@@ -73,7 +78,6 @@ def _primary(spread: bool, *names: str) -> PrimaryKeyConstraint:
 
 
 def _resource(metadata: MetaData, spread: bool) -> None:
-    alive = text("deleted = 0")
     Table(
         "resource",
         metadata,
@@ -81,6 +85,7 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         _column("rid", BIG),
         _column("type", WORDS),
         _column("fid", WORDS),
+        _column("address", BIG),  # the hash of "type/fid"
         _column("version", Integer),
         _column("updated", BIG),
         _column("deleted", SMALL),
@@ -93,10 +98,7 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         _column("body", LargeBinary),
         _primary(spread, "rid"),
         UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
-        Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
-        # Tombstones too: histories show them.
-        Index("resource_by_update", "type", "updated", "rid"),
-        *([_keys_index()] if spread else []),
+        *_row_indexes(spread),
         sqlite_strict=True,
     )
 
@@ -117,6 +119,19 @@ def _version(metadata: MetaData, spread: bool) -> None:
         Index("version_by_update", "type", "updated", "rid", "version"),
         sqlite_strict=True,
     )
+
+
+def _row_indexes(spread: bool) -> list[Index]:
+    alive, gone = text("deleted = 0"), text("deleted = 1")
+    return [
+        Index("resource_by_date", "type", "sort_date", "rid", postgresql_where=alive, sqlite_where=alive),
+        # Tombstones too: histories show them.
+        Index("resource_by_update", "type", "updated", "rid"),
+        Index("resource_by_address", "address"),
+        # What an export since a moment has to tell of: the tombstones.
+        Index("resource_gone", "type", "updated", "rid", postgresql_where=gone, sqlite_where=gone),
+        *([_keys_index()] if spread else []),
+    ]
 
 
 def _keys_index() -> Index:
@@ -187,6 +202,21 @@ def _num(metadata: MetaData, spread: bool, part: list[str]) -> None:
         _primary(spread, "rid", "param", "unit", "lo", "hi"),
         Index("num_by_low", "param", "unit", "lo", "rid", "hi", *part),
         Index("num_by_high", "param", "unit", "hi", "rid", "lo", *part),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+
+
+def _link(metadata: MetaData, spread: bool) -> None:
+    """From a resource to what it refers to; the way back is the key of the reference in `hot`."""
+    Table(
+        "link",
+        metadata,
+        *_part(spread),
+        _column("rid", BIG),
+        _column("param", Integer),
+        _column("address", BIG),
+        _primary(spread, "rid", "param", "address"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
@@ -270,6 +300,98 @@ def _journal(metadata: MetaData, spread: bool) -> None:
         Index("journal_by_state", "state", "at"),
         Index("journal_by_time", "at"),
         sqlite_strict=True,
+    )
+
+
+def _secret(metadata: MetaData) -> None:
+    """What the processes on this database share and nobody else knows (`cursors.py`)."""
+    Table(
+        "secret",
+        metadata,
+        _column("part", BIG),
+        _column("name", WORDS),
+        _column("value", LargeBinary),
+        PrimaryKeyConstraint("part", "name"),
+        sqlite_strict=True,
+    )
+
+
+def _job(metadata: MetaData) -> None:
+    Table(
+        "job",
+        metadata,
+        _column("part", BIG),  # the hash of its id
+        _column("id", WORDS),
+        _column("kind", WORDS),
+        _column("owner", WORDS),
+        _column("caller", WORDS),
+        _column("request", WORDS),
+        _column("state", WORDS),
+        _column("progress", WORDS),
+        _column("created", BIG),
+        _column("expires", BIG),
+        _column("leased_until", BIG),
+        _column("holder", SMALL),
+        _column("attempts", Integer),
+        PrimaryKeyConstraint("part", "id"),
+        Index("job_by_state", "state", "created"),
+        sqlite_strict=True,
+    )
+
+
+def _subscriber(metadata: MetaData) -> None:
+    """What is kept beside a Subscription; `part` is the hash of its id."""
+    Table(
+        "subscriber",
+        metadata,
+        _column("part", BIG),
+        _column("fid", WORDS),
+        _column("owner", WORDS),
+        _column("secrets", WORDS),
+        _column("state", WORDS),
+        _column("since", BIG),
+        _column("last", BIG),
+        _column("sent", BIG),
+        _column("due", BIG),
+        _column("attempts", Integer),
+        _column("failing", BIG),
+        _column("error", WORDS),
+        PrimaryKeyConstraint("part", "fid"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+
+
+def _notices(metadata: MetaData) -> None:
+    """Events of Subscriptions, and who follows the log (`part` is the hash of its name)."""
+    Table(
+        "notice",
+        metadata,
+        _column("part", BIG),
+        _column("fid", WORDS),
+        _column("number", BIG),
+        _column("seq", BIG),
+        _column("focus_type", WORDS),
+        _column("focus_id", WORDS),
+        _column("version", Integer),
+        _column("method", WORDS),
+        _column("at", BIG),
+        PrimaryKeyConstraint("part", "fid", "number"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    Table(
+        "follower",
+        metadata,
+        _column("part", BIG),
+        _column("name", WORDS),
+        _column("tx", BIG),
+        _column("seq", BIG),
+        _column("holder", WORDS),
+        _column("held_until", BIG),
+        PrimaryKeyConstraint("part", "name"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
     )
 
 

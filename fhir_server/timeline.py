@@ -45,12 +45,13 @@ class Asked:
 class Found:
     """A page of versions; `after` is where the next one starts, None on the last page.
 
-    `complete`: no version that carries an earlier moment will be committed any more.
+    `complete`: no version that carries an earlier moment will be committed any more. Only the first page says it: a
+    later one does not hold what was written since the walk began.
     """
 
     rows: list[Stored]
     after: Key | None
-    complete: int = 0
+    complete: int | None = None
 
 
 def encode(key: Key) -> str:

@@ -23,7 +23,7 @@ _DISTRIBUTION, _TABLE = "ucumvert", "ucumvert/vendor/ucum-essence.xml"
 _NAMESPACE = "{http://unitsofmeasure.org/ucum-essence}"
 
 _LONGEST = 64
-_MOST_POWER = 12
+_MOST_POWER = 24
 _MOST_DEPTH = 8
 _OWN_BASES = ("mol",)
 # Scales with a zero of their own: kelvin = factor * value + offset.
@@ -81,7 +81,7 @@ def unit(code: str) -> Unit | None:
     if not 0 < len(code) <= _LONGEST or _ANNOTATION.fullmatch(code):
         return None
     if code in _SCALES:
-        return Unit("K", *_SCALES[code])
+        return Unit("K1", *_SCALES[code])
     try:
         product = _Reader(code, _atoms()).read()
     except (Unknown, RecursionError, ZeroDivisionError):

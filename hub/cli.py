@@ -97,6 +97,21 @@ def seed(data: Data = None, database_url: Database = None) -> None:
     typer.echo("seeded" if _run(fill(config)) else "already there", err=True)
 
 
+@app.command(name="import")
+def import_(
+    files: list[Path], errors_file: Path | None = None, data: Data = None, database_url: Database = None
+) -> None:
+    """Load NDJSON files (one resource per line, with ids) into the record; exit code 1 when a line was refused.
+
+    --errors-file gets an OperationOutcome for each refused line.
+    """
+    from hub import loading
+
+    config = _settings(data, database_url)
+    database.prepare(config)
+    raise SystemExit(0 if _run(loading.run(config, files, errors_file)) else 1)
+
+
 @app.command()
 def token(
     persona: str | None = None,

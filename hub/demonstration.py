@@ -82,7 +82,7 @@ def _hub(config: settings.Settings, ports_file: Path) -> list[str]:
 
 
 async def _start(command: list[str]) -> asyncio.subprocess.Process:
-    environment = {**os.environ, "HUB_DEMO": "true"}
+    environment = {"HUB_HOOKS_ALLOW": "127.0.0.0/8,::1", **os.environ, "HUB_DEMO": "true"}
     return await asyncio.create_subprocess_exec(*command, env=environment, start_new_session=True)
 
 

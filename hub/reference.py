@@ -1,4 +1,4 @@
-"""What do the tables of errors, events and settings in docs/ say? They are rendered from the code that uses them.
+"""What do the tables of errors, events, settings and topics in docs/ say? They are rendered from the code.
 
 `hub docs` writes them; tests/test_docs.py fails when a page says something else.
 """
@@ -13,7 +13,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from common import errors, events
-from hub import settings
+from fhir_server.subscriptions.topics import Topic
+from hub import settings, topics
 
 # Rooms whose modules may define refusals of their own.
 _ROOMS = ("common", "mapping", "fhir_server", "identity", "mss", "connectors", "hub")
@@ -81,10 +82,32 @@ def settings_page() -> str:
     )
 
 
+def topic_page() -> str:
+    """One line per topic of subscriptions."""
+    rows = [
+        (f"`{one.url}`", one.type or "any", ", ".join(sorted(one.on)), _condition(one), one.title)
+        for one in topics.TOPICS
+    ]
+    return _page(
+        "Subscription topics",
+        "What a Subscription of the R5 backport may name in `criteria`; each filter is a search such as "
+        "`Task?status=requested`, and all filters of one type must hold. A topic of any type needs a filter. Any other "
+        "criteria is a plain R4 search.",
+        ("topic", "type", "on", "when", "what it tells"),
+        rows,
+    )
+
+
+def _condition(topic: Topic) -> str:
+    became = f", and `{topic.became[0]}` was another before" if topic.became else ""
+    return f"`{topic.criteria}`{became}" if topic.criteria else ""
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "errors": error_page,
     "events": event_page,
     "settings": settings_page,
+    "topics": topic_page,
 }
 
 
@@ -105,7 +128,14 @@ def _descendants(kind: type[errors.HubError]) -> Iterator[type[errors.HubError]]
             yield from _descendants(child)
 
 
-_KINDS = {"str": "text", "bool": "true, false", "int": "number", "Path": "path", "Path | None": "path, optional"}
+_KINDS = {
+    "str": "text",
+    "bool": "true, false",
+    "int": "number",
+    "float": "number",
+    "Path": "path",
+    "Path | None": "path, optional",
+}
 
 
 def _kind(annotation: object) -> str:

@@ -25,9 +25,13 @@ from common import clock, errors
 from common.events import Events, configure, emit
 from connectors.hospital import mllp
 from fhir_server import app, store
+from fhir_server.jobs import job, runner
 from fhir_server.r4 import load
-from hub import database, feed, keys, settings, signin, site
-from hub.flows import deliver, hospital_document, mail_in
+from fhir_server.subscriptions import operations as subscribing
+from fhir_server.subscriptions import socket as live_socket
+from fhir_server.subscriptions import writing
+from hub import database, feed, keys, settings, signin, site, topics
+from hub.flows import deliver, hospital_document, mail_in, notify
 from hub.operations import dossier
 from hub.room import Room
 from hub.rules import everything
@@ -60,12 +64,18 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         room = await stack.enter_async_context(opened(config, worker))
+        jobs = runner.Runner(room.store, limits(config), worker=worker)
         listening = _bind(config.host, config.port, shared=config.workers > 1)
-        http = _server(await _application(room, config))
+        base = (config.public_url or f"http://{config.host}:{listening.getsockname()[1]}").rstrip("/") + "/fhir"
+        http = _server(await _application(room, config, base, jobs))
+        jobs.start()
+        stack.push_async_callback(jobs.stop)
         stack.push_async_callback(_ended, asyncio.create_task(http.serve(sockets=[listening])), http)
         doors = Doors(listening.getsockname()[1])
         if worker == 0:
             doors = await _open_doors(stack, room, doors.http)
+            wanted = topics.setting(config, room.definitions, room.now)
+            stack.push_async_callback(_cancelled, asyncio.create_task(notify.run(room, wanted, base)))
         while not http.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         gc.collect()
@@ -83,7 +93,11 @@ async def opened(config: settings.Settings, worker: int = 0) -> AsyncIterator[Ro
     definitions = load.definitions(config.data / "cache")
     secret = keys.secret(config.data)
     record = await store.Store.open(
-        config.database_url, definitions, rules=everything.rules(secret), clock=clock.system, worker=worker
+        config.database_url,
+        definitions,
+        rules=(*everything.rules(secret), writing.rule(topics.setting(config, definitions, clock.system))),
+        clock=clock.system,
+        worker=worker,
     )
     try:
         yield Room(record, definitions, config, clock.system, secret)
@@ -91,18 +105,22 @@ async def opened(config: settings.Settings, worker: int = 0) -> AsyncIterator[Ro
         await record.close()
 
 
-async def _application(room: Room, config: settings.Settings) -> Any:
+async def _application(room: Room, config: settings.Settings, base: str, jobs: runner.Runner) -> Any:
     """The FHIR dispatcher with the operations, in front of health, metrics and the pages."""
     people = signin.SignIn(database.kept_tokens(config), demo=config.demo)
     live = feed.Feed()
     room.store.listen(live.publish)
     outside = site.build(room.store, lambda: fhir.openapi())
+    wanted = topics.setting(config, room.definitions, room.now)
     fhir = app.build_app(
         room.store,
         authenticate=people.check,
-        operations=(dossier.operation,),
+        operations=(dossier.operation, *subscribing.operations(wanted, room.secret)),
+        topics=[one.url for one in topics.TOPICS],
+        socket=live_socket.Socket(room.store, wanted, people.check, secret=room.secret, base=base),
         mount=outside,
         max_body=config.fhir_max_bytes,
+        jobs=jobs,
         on_error=lambda problem, request: emit(Events.HUB_004, correlation=request, error=repr(type(problem).__name__)),
     )
     outside.mount("/", _pages()(fhir, live, people, small.tiles() if config.demo else ()))
@@ -141,6 +159,18 @@ async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int) -
     return Doors(http, hospital.port, mail.smtp_port, mail.lmtp_port)
 
 
+def limits(config: settings.Settings) -> job.Limits:
+    """What asynchronous jobs may use, as set."""
+    return job.Limits(
+        folder=config.jobs_folder or config.data / "jobs",
+        at_once=config.jobs_at_once,
+        keep_seconds=config.jobs_keep_seconds,
+        file_bytes=config.export_file_bytes,
+        upload_bytes=config.import_max_bytes,
+        imports=config.import_dir,
+    )
+
+
 def smtp(config: settings.Settings) -> send.Smtp:
     """How mail leaves: the operator's submission service, as set."""
     return send.Smtp(
@@ -172,6 +202,7 @@ def _server(application: Any) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        ws_max_size=live_socket.MOST_TEXT,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     return Server(config)

@@ -44,6 +44,21 @@ class Settings:
     mail_max_bytes: int = _doc("largest mail accepted", 25 * 1024 * 1024)
     mllp_max_bytes: int = _doc("largest HL7 message accepted", 25 * 1024 * 1024)
     fhir_max_bytes: int = _doc("largest HTTP request body accepted", 25 * 1024 * 1024)
+    jobs_folder: Path | None = _doc(
+        "files of exports and asynchronous answers; shared by all machines; default `jobs` in the data folder", None
+    )
+    jobs_at_once: int = _doc("asynchronous jobs that one process does at once", 2)
+    jobs_keep_seconds: int = _doc("how long the result of a job is kept", 24 * 3600)
+    export_file_bytes: int = _doc("a file of an export ends at this size", 128 * 1024 * 1024)
+    import_dir: Path | None = _doc("folder whose NDJSON files `$import` may name; without one it reads none", None)
+    import_max_bytes: int = _doc("largest NDJSON body that `$import` takes", 16 * 1024**3)
+    public_url: str = _doc("address that clients reach us at, `https://hub.example`; empty: `http://HOST:PORT`", "")
+    hooks_allow: str = _doc(
+        "networks besides the public ones that subscriptions may call (CIDR list), also by http", ""
+    )
+    hooks_retry_hours: float = _doc("how long a failing subscriber is called again before its status is `error`", 48.0)
+    hooks_keep_days: float = _doc("how long events of a subscription can be sent or asked for (`$events`)", 14.0)
+    hooks_timeout_seconds: float = _doc("how long a subscriber may take to answer", 10.0)
     hospital_organization: str = _doc("Organization id that hospital messages are attributed to", "hopital")
     hospital_unknown_patient: str = _doc("`create` a provisional patient, or `refuse` with 902", "create")
     hospital_reused_id: str = _doc(
@@ -87,6 +102,8 @@ def _convert(name: str, kind: object, value: object) -> Any:
     try:
         if kind == "int":
             return int(str(value))
+        if kind == "float":
+            return float(str(value))
         if kind == "bool":
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[str(value).lower()]
         return Path(str(value)) if "Path" in str(kind) else str(value)

@@ -103,7 +103,8 @@ class Select:
 def page(asked: Asked, rows: Sequence[Sequence[Any]]) -> Found:
     """The page that the rows of a statement are."""
     shown = rows[: asked.count]
-    stored = [Stored(type, id, version, at, body or b"", method) for type, id, version, at, body, method, *_ in shown]
+    # A tombstone has an empty body; none at all would be a row that moved between nodes while they were read.
+    stored = [Stored(*row[:6]) for row in shown if row[4] is not None]
     if not shown or shown[-1][7] <= len(shown):
         return Found(stored, None)
     last = shown[-1]

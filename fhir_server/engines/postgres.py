@@ -7,6 +7,7 @@ that suit them. A read goes to the part that the id tells, and asks the `locator
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +16,14 @@ from typing import Any
 import asyncpg
 
 from common import errors
-from fhir_server import around, ids, timeline
+from fhir_server import around, cursors, ids, timeline
 from fhir_server.changes import Stored
 from fhir_server.conditions import Ids, Query
 from fhir_server.engines import (
     compartment,
+    postgres_bulk,
     postgres_claims,
+    postgres_notices,
     postgres_outbox,
     postgres_past,
     postgres_search,
@@ -30,9 +33,10 @@ from fhir_server.engines import (
 from fhir_server.engines.connections import Batches, Connection, Connections, Job, translated
 from fhir_server.engines.postgres_follow import Follower
 from fhir_server.engines.postgres_statistics import Statistics
-from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.rows import Bulk, Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.subscriptions.kept import Notices
 
-_READERS, _WRITERS, _SEARCHERS, _OTHERS = 2, 3, 4, 2
+_READERS, _WRITERS, _SEARCHERS, _OTHERS, _FOLLOWERS = 2, 3, 4, 2, 2
 _BATCH = 100
 _TRIES = 3
 # All look-ups by key: no plan may ever read a whole table, however small it was when the plan was made.
@@ -55,6 +59,8 @@ _HOMES = """
 SELECT l.type, l.fid, l.home FROM unnest($1::bigint[], $2::text[], $3::text[]) u (part, type, fid)
 JOIN locator l ON l.part = u.part AND l.type = u.type AND l.fid = u.fid
 """
+_KEEP_SECRET = "INSERT INTO secret (part, name, value) VALUES ($1, 'cursors', $2) ON CONFLICT DO NOTHING"
+_SECRET = "SELECT value FROM secret WHERE part = 0 AND name = 'cursors'"
 _VERSIONS = """
 SELECT type, fid, version, updated, body, method FROM version
 WHERE part = $1 AND rid = $2 AND version < $3 AND $4 IN (version, 0) ORDER BY version DESC LIMIT $5
@@ -76,12 +82,15 @@ class Postgres:
         self._lookups = Connections(dsn, _READERS + _OTHERS, _LOOKUPS)
         self._writers = Connections(dsn, _WRITERS, {"jit": "off", "application_name": postgres_past.WRITER})
         self._searchers = Connections(dsn, _SEARCHERS, postgres_search.SETTINGS)
+        self._followers = Connections(dsn, _FOLLOWERS, _LOOKUPS)
         self._reads = Batches[_Asked, list[Any]](self._lookups, _READERS, _BATCH, partial(_look_up, _STORED))
         self._gets = Batches[_Asked, list[Any]](self._lookups, 1, _BATCH, partial(_look_up, _ROW))
         self._writes = Batches[Write | JournalRow, None](self._writers, _WRITERS, _BATCH, _write)
         self._follower = Follower(self._lookups, worker)
         self._statistics = Statistics(self._lookups)
+        self.notices: Notices = postgres_notices.PostgresNotices(self._followers)
         self.last_seq = 0
+        self.bulk: Bulk = postgres_bulk.Bulk(self._lookups)
 
     @classmethod
     async def open(cls, dsn: str, worker: int) -> Postgres:
@@ -105,8 +114,15 @@ class Postgres:
         for batches in (self._writes, self._reads, self._gets):
             await batches.close()
         await self._statistics.close()
-        for connections in (self._writers, self._lookups, self._searchers):
+        for connections in (self._writers, self._lookups, self._searchers, self._followers):
             await connections.close()
+
+    async def secret(self) -> bytes:
+        """Made when it is not there."""
+        with translated():
+            async with self._lookups.one() as connection:
+                await connection.execute(_KEEP_SECRET, 0, os.urandom(cursors.SECRET_BYTES))
+                return bytes(await connection.fetchval(_SECRET))
 
     # --- reads
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from fhir_server.conditions import Condition, Ids, Keys, Query
-from fhir_server.engines import body_order, searching, select
+from fhir_server.conditions import Addresses, Condition, Ids, Keys, Moment, Or, Query, Text, Updated
+from fhir_server.engines import body_order, joined, searching, select
 from fhir_server.engines.connections import Connection
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
@@ -32,6 +32,8 @@ SETTINGS = {
     "statement_timeout": "30s",
 }
 FEW = 2000  # estimated rows that are quicker to collect and sort than to walk
+_VERY_FEW = 64  # counted rows that are collected without asking for more
+_ENDLESS = 2**62
 _MANY_KEYS = 64
 _MOST_JOINED = 3
 
@@ -60,6 +62,8 @@ DIALECT = Dialect(
     needle="position({} IN r.body) > 0",
     readers=visible,
     keys=_has_key,
+    among=lambda keys, statement: f"= ANY({statement.arg(list(keys))}::bigint[])",
+    xor="{0} # {1}::bigint",
 )
 
 
@@ -72,6 +76,11 @@ async def search(
     Unreadable for a foreign cursor.
     """
     query, at = searching.flat(query), searching.cursor(query)
+    if joined.has_links(query.where):
+        where = tuple([await _settled(connection, one, memberships, few) for one in query.where])
+        if joined.finds_nothing(where):
+            return Page([], None, None if query.after else 0)
+        query = replace(query, where=where)
     if body_order.is_needed(query):
         return await _by_body(connection, query, memberships, at, parts=parts, few=few)
     driver = await _choose(connection, query, few)
@@ -114,16 +123,30 @@ async def _choose(connection: Connection, query: Query, few: int) -> Driver:
     first = searching.order(query)[0].by
     if any(isinstance(one, Ids) for one in query.where):
         return Driver(False)
-    ranges = [one for one in query.where if select.is_range(one)]
+    if named := [one for one in query.where if _names_rows(one)]:
+        return Driver(False, min(named, key=lambda one: len(one.any_of) if isinstance(one, Addresses) else FEW))
+    ranges = [same for one in query.where if select.is_range(one) for same in select.ways_to_drive(one)]
+    if query.types:
+        ranges += [one for one in query.where if isinstance(one, Updated)]
     keys = [one for one in query.where if isinstance(one, Keys) and not one.negated]
     ordered = [one for one in keys if one.ordered and len(one.any_of) == 1]
     if first == "sort_date" and ordered and not ranges:
         return Driver(True, ordered[0], tuple(ordered[1:_MOST_JOINED]))
+    if not ranges and (several := [one for one in keys if one.ordered and len(one.any_of) > 1]):
+        best = min(several, key=lambda one: len(one.any_of))
+        if len(best.any_of) > _MANY_KEYS or await _at_most(connection, best, query, few) < few:
+            return Driver(False, best)
     mergeable = [one for one in keys if one.ordered and 0 < len(one.any_of) <= _MANY_KEYS]
     merged = first == "sort_date" and mergeable
-    if not ranges and not merged and first not in searching.RANGES:
+    if not ranges and not merged and first not in searching.RANGES and not query.types:
         return Driver(False)  # the planner chooses between the keys and the order
-    sizes = await _estimates(connection, [*ranges, *keys], query.type)
+    counts = await _counts(connection, ranges, query.all_types, few)
+    if ranges and min(counts) < min(_VERY_FEW, few):
+        return Driver(False, ranges[counts.index(min(counts))])
+    sizes = await _estimates(connection, [*ranges, *keys], query.all_types)
+    for n, one in enumerate(ranges):
+        if _is_counted(one):
+            sizes[n] = counts[n]
     if sizes and min(sizes) < few:
         n = sizes.index(min(sizes))
         return Driver(False, ranges[n] if n < len(ranges) else None)
@@ -131,10 +154,60 @@ async def _choose(connection: Connection, query: Query, few: int) -> Driver:
         return Driver(True, ordered[0], tuple(ordered[1:_MOST_JOINED]))
     if merged:
         return Driver(True, mergeable[0])
-    return Driver(first in searching.RANGES)
+    # Over several types only dates have an order that can be followed, each type in its own.
+    return Driver(first in (("sort_date", "updated") if query.types else searching.RANGES))
 
 
-async def _estimates(connection: Connection, conditions: Sequence[Condition], type: str) -> list[int]:
+def _is_counted(condition: Condition) -> bool:
+    """A value and its unit go together: what the planner takes for their share is far too much or far too little."""
+    return not isinstance(condition, (Moment, Text, Updated))
+
+
+async def _counts(connection: Connection, ranges: Sequence[Condition], types: tuple[str, ...], few: int) -> list[int]:
+    """How many rows each range has, counted up to `few`; those that the planner knows well count as endless."""
+    counted = [n for n, one in enumerate(ranges) if _is_counted(one)]
+    found = [_ENDLESS] * len(ranges)
+    if counted:
+        statement = Statement(DIALECT.mark)
+        asked = (select.found_by(ranges[n], DIALECT, types, statement) for n in counted)
+        columns = ", ".join(f"(SELECT COUNT(*) FROM (SELECT 1 FROM ({one}) f LIMIT {few}) c)" for one in asked)
+        row = await connection.fetchrow(f"SELECT {columns}", *statement.args)
+        for n, count in zip(counted, row, strict=True):
+            found[n] = count
+    return found
+
+
+def _names_rows(condition: Condition) -> bool:
+    """Addresses, or a choice with them where the rest are keys of the ordered table (a compartment with its owner)."""
+    if isinstance(condition, Or) and any(isinstance(one, Addresses) for one in condition.of):
+        return all(
+            isinstance(one, Addresses) or (isinstance(one, Keys) and one.ordered and not one.negated)
+            for one in condition.of
+        )
+    return isinstance(condition, Addresses)
+
+
+async def _settled(connection: Connection, condition: Condition, memberships: Memberships, few: int) -> Condition:
+    """What lies behind references asked first, where it is little."""
+    few = min(few, joined.FEW)
+    asker = joined.Asker(DIALECT, memberships, select.found_by, select.test, lambda types: (), few)
+    asking = joined.settle(condition, asker)
+    try:
+        sql, values = next(asking)
+        while True:
+            sql, values = asking.send(await connection.fetch(sql, *values))
+    except StopIteration as end:
+        settled: Condition = end.value
+        return settled
+
+
+async def _at_most(connection: Connection, condition: Condition, query: Query, bound: int) -> int:
+    statement = Statement(DIALECT.mark)
+    rows = select.found_by(condition, DIALECT, query.all_types, statement)
+    return int(await connection.fetchval(f"SELECT COUNT(*) FROM ({rows} LIMIT {bound}) n", *statement.args))
+
+
+async def _estimates(connection: Connection, conditions: Sequence[Condition], types: tuple[str, ...]) -> list[int]:
     """How many rows the planner expects of each condition."""
     if not conditions:
         return []
@@ -145,7 +218,7 @@ async def _estimates(connection: Connection, conditions: Sequence[Condition], ty
             test = select.test(replace(one, needles=()), DIALECT, statement)
             asked.append(f"ARRAY(SELECT 1 FROM resource r WHERE {test})")
         else:
-            asked.append(f"ARRAY(SELECT 1 FROM ({select.found_by(one, DIALECT, type, statement)}) c)")
+            asked.append(f"ARRAY(SELECT 1 FROM ({select.found_by(one, DIALECT, types, statement)}) c)")
     plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) SELECT {', '.join(asked)}", *statement.args))
     # "InitPlan 2", up to PostgreSQL 16 "InitPlan 2 (returns $1)"
     found = {int(one["Subplan Name"].split()[1]): one["Plan Rows"] for one in plan[0]["Plan"]["Plans"]}

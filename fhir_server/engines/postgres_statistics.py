@@ -13,7 +13,7 @@ from common import errors
 from fhir_server.engines.connections import Connections, translated
 
 KNOWN = "SELECT GREATEST(reltuples, 0)::bigint FROM pg_class WHERE oid = 'resource'::regclass"
-ANALYZE = "ANALYZE resource, hot, str, dat"
+ANALYZE = "ANALYZE resource, hot, str, dat, num"
 _FIRST = 500
 
 

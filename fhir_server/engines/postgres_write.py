@@ -16,17 +16,17 @@ from typing import Any
 import asyncpg
 
 from common import errors
-from fhir_server import ids
-from fhir_server.engines import postgres_claims, postgres_past
+from fhir_server import ids, index
+from fhir_server.engines import postgres_claims, postgres_notices, postgres_past
 from fhir_server.engines.connections import Connection
 from fhir_server.rows import JournalRow, Moved, Put, Write
 
 CREATE = """
 WITH r AS (
     INSERT INTO resource (part, rid, type, fid, version, updated, deleted, sort_date, method, generation, readers, eq,
-        body)
+        body, address)
     VALUES ($1::bigint, $2::bigint, $3::text, $4::text, $5::int, $6::bigint, $7::smallint, $8::bigint, $9::text,
-        $10::int, $11::bigint[], $12::bigint[], $13::bytea)
+        $10::int, $11::bigint[], $12::bigint[], $13::bytea, $25::bigint)
 ), h AS (
     INSERT INTO hot (part, hash, sort_date, rid)
     SELECT $1::bigint, u.hash, $8::bigint, $2::bigint FROM unnest($14::bigint[]) u (hash)
@@ -42,7 +42,11 @@ WITH r AS (
 ), q AS (
     INSERT INTO num (part, rid, param, unit, lo, hi)
     SELECT $1::bigint, $2::bigint, u.param, u.unit, u.lo, u.hi
-    FROM unnest($25::int[], $26::bigint[], $27::text[], $28::text[]) u (param, unit, lo, hi)
+    FROM unnest($28::int[], $29::bigint[], $30::text[], $31::text[]) u (param, unit, lo, hi)
+    ON CONFLICT DO NOTHING
+), l AS (
+    INSERT INTO link (part, rid, param, address)
+    SELECT $1::bigint, $2::bigint, u.param, u.address FROM unnest($26::int[], $27::bigint[]) u (param, address)
     ON CONFLICT DO NOTHING
 )
 INSERT INTO event (part, lane, seq, type, fid, version, method, updated, actor, cause, tx)
@@ -78,6 +82,7 @@ RETURNING seq
 CLEAR_STRINGS = "DELETE FROM str WHERE part = $1 AND rid = $2"
 CLEAR_DATES = "DELETE FROM dat WHERE part = $1 AND rid = $2"
 CLEAR_AMOUNTS = "DELETE FROM num WHERE part = $1 AND rid = $2"
+CLEAR_LINKS = "DELETE FROM link WHERE part = $1 AND rid = $2"
 FILL_RANGES = """
 WITH s AS (
     INSERT INTO str (part, rid, param, n, folded, raw)
@@ -86,7 +91,11 @@ WITH s AS (
 ), q AS (
     INSERT INTO num (part, rid, param, unit, lo, hi)
     SELECT $1::bigint, $2::bigint, u.param, u.unit, u.lo, u.hi
-    FROM unnest($9::int[], $10::bigint[], $11::text[], $12::text[]) u (param, unit, lo, hi)
+    FROM unnest($11::int[], $12::bigint[], $13::text[], $14::text[]) u (param, unit, lo, hi)
+    ON CONFLICT DO NOTHING
+), l AS (
+    INSERT INTO link (part, rid, param, address)
+    SELECT $1::bigint, $2::bigint, u.param, u.address FROM unnest($9::int[], $10::bigint[]) u (param, address)
     ON CONFLICT DO NOTHING
 )
 INSERT INTO dat (part, rid, param, lo, hi)
@@ -140,7 +149,8 @@ async def together(connection: Connection, writes: Sequence[Write | JournalRow])
 
 
 def _only_creates(write: Write) -> bool:
-    rest = write.shared or write.claims or write.outbox or write.finished or write.settled or write.announced
+    rest: object = write.shared or write.claims or write.outbox or write.finished or write.settled or write.announced
+    rest = rest or write.subscribers
     return not rest and all(put.old is None and not postgres_claims.needs_locator(put) for put in write.puts)
 
 
@@ -180,9 +190,10 @@ async def _update(connection: Connection, writes: Sequence[Write]) -> None:
     if changed:
         await connection.executemany(CLEAR_STRINGS, [(put.row.part, put.row.rid) for put in changed])
         await connection.executemany(CLEAR_DATES, [(put.row.part, put.row.rid) for put in changed])
+        await connection.executemany(CLEAR_LINKS, [(put.row.part, put.row.rid) for put in changed])
         await connection.executemany(CLEAR_AMOUNTS, [(put.row.part, put.row.rid) for put in changed])
-        filled = [(put.row.part, put.row.rid, *_ranges(put), *_amounts(put)) for put in changed]
-        await connection.executemany(FILL_RANGES, filled)
+        rows = [(put.row.part, put.row.rid, *_ranges(put), *_links(put), *_amounts(put)) for put in changed]
+        await connection.executemany(FILL_RANGES, rows)
 
 
 async def _move(connection: Connection, write: Write, put: Put) -> None:
@@ -195,6 +206,7 @@ async def _move(connection: Connection, write: Write, put: Put) -> None:
     await connection.execute(LEAVE_KEYS, old.part, old.rid, old.sort_date, list(old.eq))
     await connection.execute(CLEAR_STRINGS, old.part, old.rid)
     await connection.execute(CLEAR_DATES, old.part, old.rid)
+    await connection.execute(CLEAR_LINKS, old.part, old.rid)
     await connection.execute(CLEAR_AMOUNTS, old.part, old.rid)
     await connection.executemany(ARRIVE, [(new.part, new.rid, *row) for row in [*versions, *left]])
     await postgres_claims.relocate(connection, new)
@@ -220,6 +232,7 @@ async def _queues(connection: Connection, writes: Sequence[Write]) -> None:
     finished = sorted((done.part, done.lane, done.seq) for write in writes for done in write.finished)
     if finished:
         await connection.executemany(FINISH, finished)
+    await postgres_notices.subscribe(connection, [one for write in writes for one in write.subscribers])
     ends = sorted((end for write in writes for end in write.settled), key=lambda end: (end.part, end.seq))
     if ends:
         settled = [(end.part, end.seq, end.state, end.answer, end.cause, end.at) for end in ends]
@@ -234,7 +247,8 @@ def _created(write: Write, put: Put) -> tuple[Any, ...]:
     row = put.row
     head = (row.part, row.rid, row.type, row.fid, row.version, row.updated, int(row.deleted), row.sort_date)
     keys = (row.method, row.generation, sorted(row.readers), list(row.eq), row.body, list(put.index.ordered))
-    return (*head, *keys, *_ranges(put), ids.lane(row.part), put.seq, write.actor, write.cause, *_amounts(put))
+    place = (ids.lane(row.part), put.seq, write.actor, write.cause, index.address(row.ref))
+    return (*head, *keys, *_ranges(put), *place, *_links(put), *_amounts(put))
 
 
 def _updated(write: Write, put: Put) -> tuple[Any, ...]:
@@ -254,13 +268,17 @@ def _ranges(put: Put) -> tuple[list[Any], ...]:
     return (*([row[n] for row in strings] for n in range(3)), *([row[n] for row in dates] for n in range(3)))
 
 
+def _links(put: Put) -> tuple[list[int], list[int]]:
+    return [param for param, _ in put.index.links], [address for _, address in put.index.links]
+
+
 def _amounts(put: Put) -> tuple[list[Any], ...]:
     return tuple([row[n] for row in put.index.amounts] for n in range(4))
 
 
 def _has_other_ranges(put: Put) -> bool:
     old, new = put.old_index, put.index
-    if old is None or set(old.amounts) != set(new.amounts):
+    if old is None or set(old.links) != set(new.links) or set(old.amounts) != set(new.amounts):
         return True
     return set(old.strings) != set(new.strings) or set(old.dates) != set(new.dates)
 

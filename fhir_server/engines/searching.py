@@ -18,11 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from common import errors
-from fhir_server import index
+from fhir_server import cursors, index
 from fhir_server.changes import Stored
 from fhir_server.conditions import Condition, Either, Prefix, Query, Sort, Text
-from fhir_server.rows import Page
+from fhir_server.rows import Memberships, Page
 from fhir_server.tables import NO_DATE
 
 T = TypeVar("T", int, str)
@@ -33,16 +32,24 @@ _INT64 = 2**63
 
 
 class Statement:
-    """SQL under construction: `mark` is `?` or `$`, both engines take numbered arguments."""
+    """SQL under construction: `mark` is `?` or `$`, both engines take numbered arguments.
 
-    def __init__(self, mark: str) -> None:
+    `memberships` are those of who asks, for the resources that it looks at by the way; nobody unless they are given.
+    """
+
+    def __init__(self, mark: str, memberships: Memberships = ()) -> None:
         self.args: list[object] = []
+        self.memberships = memberships
         self._mark = mark
 
     def arg(self, value: object) -> str:
         """The placeholder that stands for `value`."""
         self.args.append(value)
         return f"{self._mark}{len(self.args)}"
+
+    def equal(self, *values: object) -> str:
+        """`= …` or `IN (…)`."""
+        return f"= {self.arg(values[0])}" if len(values) == 1 else f"IN ({', '.join(map(self.arg, values))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class Cursor:
     rid: int
 
     def encode(self) -> str:
-        """URL-safe text without padding; opaque to clients."""
+        """URL-safe text without padding. The store seals it (`cursors.py`) before a client sees it."""
         plain = json.dumps([self.values, self.rid], ensure_ascii=False, separators=(",", ":"))
         return urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 
@@ -85,11 +92,11 @@ def cursor(query: Query) -> Cursor | None:
         values, rid = json.loads(plain)
         found = Cursor(tuple(values), rid)
     except (ValueError, TypeError, UnicodeError, binascii.Error, RecursionError) as problem:
-        raise _not_ours() from problem
+        raise cursors.not_ours() from problem
     sorts = order(query)
     fits = len(found.values) == len(sorts) and all(map(_fits, sorts, found.values))
     if not _is_number(rid) or not fits:
-        raise _not_ours()
+        raise cursors.not_ours()
     return found
 
 
@@ -114,9 +121,12 @@ def best_value(sort: Sort) -> tuple[str, str]:
     return ("hi", "lo") if sort.descending else ("lo", "hi")
 
 
-def of_param(sort: Sort, table: str, param: str) -> str:
-    """The rows of a range table with the values of a sort; of a quantity those in the unit that was written."""
-    return f"{table}.param = {param}{f' AND {table}.unit = 0' if sort.by == 'num' else ''}"
+def of_param(sort: Sort, table: str, params: str) -> str:
+    """The rows of a range table with the values of a sort; of a quantity those in the unit that was written.
+
+    `params` is what must be true of the column, as `Statement.equal` writes it.
+    """
+    return f"{table}.param {params}{f' AND {table}.unit = 0' if sort.by == 'num' else ''}"
 
 
 def _fits(sort: Sort, value: object) -> bool:
@@ -127,10 +137,6 @@ def _fits(sort: Sort, value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64
-
-
-def _not_ours() -> errors.Unreadable:
-    return errors.Unreadable("lien de page suivante illisible ; reprenez la recherche à la première page", at="_after")
 
 
 def after(keys: Sequence[Key], rid: Key, at: Cursor, statement: Statement) -> str:
@@ -204,6 +210,11 @@ def texts(condition: Text, statement: Statement, contains: str, *, table: str = 
             found.append(_below(folded, value, statement))
         elif condition.mode == "contains":
             found.append(contains.format(text=f"{table}.folded", part=statement.arg(value)))
+        elif condition.mode == "equals":
+            found.append(f"{folded} = {statement.arg(value[: index.LONGEST])}")
+        elif condition.mode == "ends":
+            end = statement.arg(value)
+            found.append(f"substr({table}.folded, length({table}.folded) - length({end}) + 1) = {end}")
         elif condition.mode == "starts":
             start = value[: index.LONGEST]
             low, high = statement.arg(start), statement.arg(start + _LAST_CHARACTER)
@@ -260,6 +271,5 @@ def _row_key(sort: Sort, statement: Statement, join: str, unused: str) -> Key:
         return Key(f"(NULLIF(r.sort_date, {NO_DATE}))", False, nullable=True)
     lead, _tie = best_value(sort)
     best = f"{'MAX' if sort.descending else 'MIN'}({unused}x.{lead})"
-    param = statement.arg(sort.param)
-    rows = f"{sort.by} x WHERE {join} AND {of_param(sort, 'x', param)}"
+    rows = f"{sort.by} x WHERE {join} AND {of_param(sort, 'x', statement.equal(sort.param, *sort.also))}"
     return Key(f"(SELECT {best} FROM {rows})", sort.descending, nullable=True)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fhir_server.conditions import (
+    Addresses,
     Amount,
     Condition,
     Either,
@@ -24,23 +25,28 @@ from fhir_server.conditions import (
     Keys,
     Moment,
     Near,
+    Or,
     Present,
     Query,
     Sort,
     Text,
     Updated,
 )
-from fhir_server.engines import searching, values
+from fhir_server.engines import joined, searching, values
 from fhir_server.engines.searching import Cursor, Key, Statement
 from fhir_server.rows import Memberships
 from fhir_server.tables import NO_DATE
 
+_ENDLESS = 2**62
 _COLUMNS = "r.type, r.fid, r.version, r.updated, r.body, r.method"
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How an engine writes the shapes. `row` names a row; `hint` and `unused` steer SQLite's choice of indexes."""
+    """How an engine writes the shapes. `row` names a row; `hint` and `unused` steer SQLite's choice of indexes.
+
+    `among` follows a column that is one of some numbers, perhaps of many.
+    """
 
     mark: str
     row: tuple[str, ...]
@@ -53,6 +59,8 @@ class Dialect:
     needle: str
     readers: Callable[[Sequence[int], Statement], str]
     keys: Callable[[Keys, Statement], str]
+    among: Callable[[Sequence[int], Statement], str]
+    xor: str
 
     def tie(self, one: str, other: str) -> str:
         """The same resource in two tables."""
@@ -81,12 +89,16 @@ class Driver:
 
 @dataclass(slots=True)
 class _Source:
-    """FROM and its own predicates, the columns that lead the order, and the conditions that it meets by itself."""
+    """FROM and its own predicates, the columns that lead the order, and the conditions that it meets by itself.
+
+    `is_in_order`: its rows come in the order of the search already.
+    """
 
     tables: str
     where: list[str] = field(default_factory=list)
     rid: str = "r.rid"
     first: Key | None = None
+    is_in_order: bool = False
     met: tuple[Condition, ...] = ()
 
 
@@ -106,7 +118,7 @@ class Select:
         stage: int = 0,
         parts: Sequence[int] = (),
     ) -> None:
-        self.statement = Statement(dialect.mark)
+        self.statement = Statement(dialect.mark, memberships)
         self._dialect = dialect
         self._query = query
         self._memberships = memberships
@@ -118,11 +130,19 @@ class Select:
     def page(self, at: Cursor | None, limit: int) -> str:
         """The rows of a page: resource columns, sort values, rid."""
         driven = self._driver.condition
-        if not (self._driver.walks and isinstance(driven, Keys) and len(driven.any_of) > 1 and self._by_date()):
-            return self._ordered(self._source(), at, limit, _COLUMNS)
-        # One walk for each key, merged: the rows of one key are in order, those of several are not.
         names = ", ".join(f"r.{name} AS row_{name}" for name in self._dialect.row)
-        walks = [self._ordered(self._key_walk(key, driven), at, limit, names) for key in driven.any_of]
+        # One walk for each key or type, merged: the rows of one are in order, those of several are not.
+        if self._driver.walks and isinstance(driven, Keys) and len(driven.any_of) > 1 and self._by_date():
+            walks = [self._ordered(self._key_walk(key, driven), at, limit, names) for key in driven.any_of]
+        elif self._driver.walks and driven is None and len(self._query.types) > 1:
+            types = self._query.types
+            walks = [self._ordered(self._source(), at, limit, names, types=(one,)) for one in types]
+        elif driven is not None and not self._driver.walks:
+            if isinstance(driven, Keys) and self._is_newest_first() and _is_in_hot(driven, self._dialect):
+                return self._ordered(self._newest(driven), at, limit, _COLUMNS)
+            walks = [self._ordered(self._source(), at, limit, names)]  # bodies are read for the page alone
+        else:
+            return self._ordered(self._source(), at, limit, _COLUMNS)
         shape = self._row_keys(self._sorts[self._stage :], Statement(self._dialect.mark))
         keys = [Key(f"u.k{n}", key.descending, key.nullable) for n, key in enumerate(shape)]
         rid = Key("u.row_rid", self._sorts[0].descending)
@@ -138,12 +158,15 @@ class Select:
         """How many match."""
         where = self._query.where
         if self._memberships is None and len(where) == 1 and _is_counted_by_key(where[0], self._dialect):
-            return f"SELECT COUNT(*) FROM ({found_by(where[0], self._dialect, '', self.statement)}) c"
+            return f"SELECT COUNT(*) FROM ({found_by(where[0], self._dialect, (), self.statement)}) c"
         source = self._collected()
         return f"SELECT COUNT(*) FROM {source.tables} WHERE {' AND '.join([*source.where, *self._filters(source)])}"
 
     def _by_date(self) -> bool:
         return self._sorts[0].by == "sort_date"
+
+    def _is_newest_first(self) -> bool:
+        return len(self._sorts) == 1 and self._by_date() and self._sorts[0].descending
 
     def _tie(self, table: str) -> str:
         return self._dialect.tie(table, "r")
@@ -151,21 +174,24 @@ class Select:
     def _row_keys(self, sorts: Sequence[Sort], statement: Statement) -> list[Key]:
         return searching.row_keys(sorts, statement, join=self._tie("x"), unused=self._dialect.unused)
 
-    def _ordered(self, source: _Source, at: Cursor | None, limit: int, columns: str) -> str:
+    def _ordered(
+        self, source: _Source, at: Cursor | None, limit: int, columns: str, *, types: tuple[str, ...] = ()
+    ) -> str:
         keys = self._row_keys(self._sorts[1:], self.statement)
         if not self._stage:
             first = source.first or self._row_keys(self._sorts[:1], self.statement)[0]
             keys = [first, *keys]
         rid = Key(source.rid, self._sorts[0].descending)
-        where = [*source.where, *self._filters(source)]
+        where = [*source.where, *self._filters(source, types)]
         if at:
             where.append(searching.after(keys, rid, at.within(self._stage), self.statement))
         named = [f"{key.expression} AS k{n}" for n, key in enumerate(keys)]
         order = [key.order(f"k{n}" if key.expression.startswith("(") else None) for n, key in enumerate(keys)]
         last = [rid.expression] if columns == _COLUMNS else []
+        sorted_by = "" if source.is_in_order else f"ORDER BY {', '.join([*order, rid.order()])} "
         return (
             f"SELECT {', '.join([columns, *named, *last])} FROM {source.tables} WHERE {' AND '.join(where)} "
-            f"ORDER BY {', '.join([*order, rid.order()])} LIMIT {limit}"
+            f"{sorted_by}LIMIT {limit}"
         )
 
     def _source(self) -> _Source:
@@ -191,6 +217,17 @@ class Select:
         met = tuple(one for one in (condition, *self._driver.also) if not one.needles)
         return self._dated(_Source(f" {self._dialect.join} ".join(tables), where, "h.rid", met=met), "h.sort_date")
 
+    def _newest(self, condition: Keys) -> _Source:
+        """The rows of many keys, newest first: sorted where the dates are, before any row is looked at."""
+        among = self._dialect.among(condition.any_of, self.statement)
+        names = f"{self._dialect.columns('h')}, h.sort_date"
+        # SQLite keeps the order of a subquery that has a limit, and would sort again, all of it, if it were told to.
+        rows = f"SELECT DISTINCT {names} FROM hot h WHERE h.hash {among} ORDER BY h.sort_date DESC, h.rid DESC"
+        tables = f"({rows} LIMIT {_ENDLESS}) c {self._dialect.join} resource r ON {self._tie('c')}"
+        met = () if condition.needles else (condition,)
+        in_order = self._dialect.row == ("rid",)
+        return _Source(tables, [], "c.rid", Key("c.sort_date", True), is_in_order=in_order, met=met)
+
     def _dated(self, source: _Source, date: str) -> _Source:
         source.first = Key(date, self._sorts[0].descending)
         if not self._sorts[0].descending:
@@ -198,13 +235,13 @@ class Select:
         return source
 
     def _range_walk(self, first: Sort) -> _Source:
-        param = self.statement.arg(first.param)
+        param = self.statement.equal(first.param)
         if self._stage:
             rows = f"{first.by} x WHERE {self._tie('x')} AND {searching.of_param(first, 'x', param)}"
             none = self._dialect.missing.format(rows)
             return _Source(self._dialect.all_of_type("resource_by_date"), [none])
         lead, tie = searching.best_value(first)
-        better = f"(b.{lead}, b.{tie}) {'>' if first.descending else '<'} (w.{lead}, w.{tie})"
+        better = f"({self._dialect.unused}b.{lead}, b.{tie}) {'>' if first.descending else '<'} (w.{lead}, w.{tie})"
         # Of several values of one resource only the best one counts.
         same = "b.param = w.param" + (" AND b.unit = w.unit" if first.by == "num" else "")
         best = f"{first.by} b WHERE {self._dialect.tie('b', 'w')} AND {same} AND {better}"
@@ -219,7 +256,10 @@ class Select:
         condition = self._driver.condition
         if condition is None:
             return _Source(self._dialect.all_of_type("resource_by_date"))
-        rows = found_by(condition, self._dialect, self._query.type, self.statement)
+        if isinstance(condition, Addresses):
+            these = f"r.address {self._dialect.among(condition.any_of, self.statement)}"
+            return _Source(self._dialect.all_of_type("resource_by_address"), [these], met=(condition,))
+        rows = found_by(condition, self._dialect, self._query.all_types, self.statement)
         met = (
             () if isinstance(condition, Either) or (isinstance(condition, Keys) and condition.needles) else (condition,)
         )
@@ -227,8 +267,8 @@ class Select:
             f"(SELECT DISTINCT * FROM ({rows}) c) c {self._dialect.join} resource r ON {self._tie('c')}", met=met
         )
 
-    def _filters(self, source: _Source) -> list[str]:
-        found = [f"r.type = {self.statement.arg(self._query.type)}", "r.deleted = 0"]
+    def _filters(self, source: _Source, types: tuple[str, ...] = ()) -> list[str]:
+        found = [f"r.type {self.statement.equal(*(types or self._query.all_types))}", "r.deleted = 0"]
         if self._parts:
             found.append(f"r.part IN ({_marks(self._parts, self.statement)})")
         if self._memberships is not None:
@@ -237,22 +277,28 @@ class Select:
         return found + [test(one, self._dialect, self.statement) for one in self._query.where if id(one) not in met]
 
 
-def _is_counted_by_key(condition: Condition, dialect: Dialect) -> bool:
-    if not isinstance(condition, Keys) or len(condition.any_of) != 1 or condition.negated or condition.needles:
-        return False
+def _is_in_hot(condition: Keys, dialect: Dialect) -> bool:
     return not condition.is_told if dialect.row == ("rid",) else condition.ordered
 
 
-def found_by(condition: Condition, dialect: Dialect, type: str, statement: Statement) -> str:
+def _is_counted_by_key(condition: Condition, dialect: Dialect) -> bool:
+    if not isinstance(condition, Keys) or len(condition.any_of) != 1 or condition.negated or condition.needles:
+        return False
+    return _is_in_hot(condition, dialect)
+
+
+def found_by(condition: Condition, dialect: Dialect, types: tuple[str, ...], statement: Statement) -> str:
     """The rows of a condition that can drive, some of them more than once."""
-    if isinstance(condition, Keys):
-        return f"SELECT {dialect.columns('h')} FROM hot h WHERE h.hash IN ({_marks(condition.any_of, statement)})"
+    if isinstance(condition, Keys) and _is_in_hot(condition, dialect):
+        return f"SELECT {dialect.columns('h')} FROM hot h WHERE h.hash {dialect.among(condition.any_of, statement)}"
     if isinstance(condition, Text):
         tests = searching.texts(condition, statement, dialect.contains)
-        return f"SELECT {dialect.columns('s')} FROM str s WHERE s.param = {statement.arg(condition.param)} AND {tests}"
+        params = statement.equal(condition.param, *condition.also)
+        return f"SELECT {dialect.columns('s')} FROM str s WHERE s.param {params} AND {tests}"
     if isinstance(condition, Moment):
         tests = searching.moments(condition.tests, "d.lo", "d.hi", statement)
-        return f"SELECT {dialect.columns('d')} FROM dat d WHERE d.param = {statement.arg(condition.param)} AND {tests}"
+        params = statement.equal(condition.param, *condition.also)
+        return f"SELECT {dialect.columns('d')} FROM dat d WHERE d.param {params} AND {tests}"
     if isinstance(condition, Amount):
         # One index range for each test, not one scan for all.
         rows = f"SELECT {dialect.columns('d')} FROM num d WHERE d.param = {statement.arg(condition.param)} AND "
@@ -265,9 +311,12 @@ def found_by(condition: Condition, dialect: Dialect, type: str, statement: State
     if isinstance(condition, Either):
         leading = (next(filter(_leads, way)) for way in condition.ways)
         return " UNION ALL ".join(
-            f"SELECT * FROM ({found_by(one, dialect, type, statement)}) e{n}" for n, one in enumerate(leading)
+            f"SELECT * FROM ({found_by(one, dialect, types, statement)}) e{n}" for n, one in enumerate(leading)
         )
-    alive = f"SELECT {dialect.columns('r')} FROM resource r WHERE r.type = {statement.arg(type)} AND r.deleted = 0"
+    table = dialect.all_of_type("resource_by_address") if isinstance(condition, Addresses) else "resource r"
+    if isinstance(condition, Or):
+        return " UNION ALL ".join(found_by(one, dialect, types, statement) for one in condition.of)
+    alive = f"SELECT {dialect.columns('r')} FROM {table} WHERE r.type {statement.equal(*types)} AND r.deleted = 0"
     return f"{alive} AND {test(condition, dialect, statement)}"
 
 
@@ -277,17 +326,21 @@ def test(condition: Condition, dialect: Dialect, statement: Statement) -> str:
         found = dialect.keys(condition, statement)
         needles = [dialect.needle.format(statement.arg(one)) for one in condition.needles]
         return f"({found} AND ({' OR '.join(needles)}))" if needles else found
+    if isinstance(condition, joined.JOINED):
+        return joined.test(condition, dialect, statement, test)
     if isinstance(condition, Ids):
         return f"r.fid IN ({_marks(condition.ids, statement)})"
     if isinstance(condition, Updated):
         return searching.moments(condition.tests, "r.updated", "r.updated", statement)
     if isinstance(condition, Present):
-        values = f"{condition.table} x WHERE {dialect.tie('x', 'r')} AND x.param = {statement.arg(condition.param)}"
+        params = statement.equal(condition.param, *condition.also)
+        values = f"{condition.table} x WHERE {dialect.tie('x', 'r')} AND x.param {params}"
         return (dialect.exists if condition.present else dialect.missing).format(values)
     if isinstance(condition, Either):
         ways = [" AND ".join(test(one, dialect, statement) for one in way) or "1 = 1" for way in condition.ways]
         some = " OR ".join(f"({way})" for way in ways) or "1 = 0"
         return f"NOT COALESCE(({some}), FALSE)" if condition.negated else f"({some})"
+    params = statement.equal(condition.param, *(condition.also if isinstance(condition, (Text, Moment)) else ()))
     # SQLite is kept off the value-led indexes: the row is known, its primary key leads to its few values.
     if isinstance(condition, Moment):
         table, tests = (
@@ -298,9 +351,7 @@ def test(condition: Condition, dialect: Dialect, statement: Statement) -> str:
         table, tests = "str", searching.texts(condition, statement, dialect.contains, table="x", unused=dialect.unused)
     else:
         table, tests = _measured(condition, "x", statement, unused=dialect.unused)
-    return dialect.exists.format(
-        f"{table} x WHERE {dialect.tie('x', 'r')} AND x.param = {statement.arg(condition.param)} AND {tests}"
-    )
+    return dialect.exists.format(f"{table} x WHERE {dialect.tie('x', 'r')} AND x.param {params} AND {tests}")
 
 
 def _measured(
@@ -317,11 +368,20 @@ def _measured(
 def is_range(condition: Condition) -> bool:
     """Can its rows be read along the index of a range table?"""
     if isinstance(condition, Text):
-        return condition.mode != "contains"
+        return condition.mode not in ("contains", "ends")
     if isinstance(condition, Either):
         ways = condition.ways if not condition.negated else ()
         return bool(ways) and all(any(map(_leads, way)) for way in ways)
     return isinstance(condition, (Moment, Amount, Extent, Near))
+
+
+def ways_to_drive(condition: Condition) -> list[Condition]:
+    """The same condition in forms that are driven by different rows: an Either by its keys, or by its ranges."""
+    if not isinstance(condition, Either):
+        return [condition]
+    by_range = tuple(tuple(sorted(way, key=lambda one: not is_range(one))) for way in condition.ways)
+    by_key = tuple(tuple(sorted(way, key=lambda one: is_range(one))) for way in condition.ways)
+    return [Either(ways) for ways in dict.fromkeys((by_range, by_key))]
 
 
 def _leads(condition: Condition) -> bool:

@@ -8,6 +8,7 @@ thread. A search that turns out to be long is broken off and done again in a thr
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 import time
@@ -18,12 +19,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from common import errors
-from fhir_server import around, ids, timeline
+from fhir_server import around, cursors, ids, timeline
 from fhir_server.changes import Stored
 from fhir_server.conditions import Query
-from fhir_server.engines import compartment, sqlite_past, sqlite_search, sqlite_write, sqlite_writer
+from fhir_server.engines import (
+    compartment,
+    sqlite_bulk,
+    sqlite_notices,
+    sqlite_past,
+    sqlite_search,
+    sqlite_write,
+    sqlite_writer,
+)
 from fhir_server.engines.searching import Statement
-from fhir_server.rows import Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.rows import Bulk, Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.subscriptions.kept import Notices
 
 _Answer = TypeVar("_Answer")
 _TICK = 20_000  # steps of the virtual machine, about 1 ms; counted over all runs of a statement, so one is not yet long
@@ -36,6 +46,7 @@ _ROW = (
     "r.part, r.rid, r.type, r.fid, r.version, r.updated, r.deleted, r.sort_date, r.method, r.generation, r.readers, "
     "r.eq, r.body"
 )
+_ANY = f"SELECT {_STORED} FROM resource r WHERE r.type = ? AND r.fid = ?"
 _JOURNAL = "part, seq, door, key, at, state, settled, cause, meta, answer, raw"
 _BY_KEY = "door = ? AND key = ? ORDER BY (state = 'accepted') DESC, seq DESC"
 
@@ -57,6 +68,8 @@ class Sqlite:
         numbers += " UNION ALL SELECT MAX(seq) FROM journal UNION ALL SELECT MAX(seq) FROM outbox"
         self.last_seq: int = self._reader.execute(f"SELECT COALESCE(MAX(n), 0) FROM ({numbers})").fetchone()[0]
         self._writer = sqlite_writer.Writer(path)
+        self.bulk: Bulk = sqlite_bulk.Bulk(self._all, self._writer)
+        self.notices: Notices = sqlite_notices.SqliteNotices(self._all, self._writer)
 
     @classmethod
     def open(cls, path: Path) -> Sqlite:
@@ -75,13 +88,27 @@ class Sqlite:
         for connection in [self._reader, *self._opened]:
             connection.close()
 
+    async def secret(self) -> bytes:
+        """Made when it is not there."""
+        find = "SELECT value FROM secret WHERE name = 'cursors'"
+        found = self._one(find, ())
+        if found is None:
+            made = os.urandom(cursors.SECRET_BYTES)
+            keep = "INSERT OR IGNORE INTO secret (part, name, value) VALUES (0, 'cursors', ?)"
+            await self._writer.do(lambda connection: connection.execute(keep, (made,)).rowcount)
+            found = self._one(find, ())
+        assert found is not None
+        return bytes(found[0])
+
     # --- reads
 
     async def read(self, type: str, id: str, memberships: Memberships) -> Stored | None:
         """The current version, if it may be seen."""
-        seen, keys = _seen(memberships)
-        sql = f"SELECT {_STORED} FROM resource r WHERE r.type = ?{len(keys) + 1} AND r.fid = ?{len(keys) + 2}{seen}"
-        found = self._one(sql, (*keys, type, id))
+        if memberships is None:
+            found = self._one(_ANY, (type, id))
+        else:
+            keys = [_packed(one) for one in memberships]
+            found = self._one(_seen_read(len(keys)), (*keys, type, id))
         return Stored(*found) if found else None
 
     async def stored(self, refs: Sequence[tuple[str, str]], memberships: Memberships) -> list[Stored]:
@@ -202,7 +229,8 @@ class Sqlite:
 
     async def write(self, write: Write) -> None:
         """Durable when it returns."""
-        await self._writer.do(lambda connection: sqlite_write.write(connection, write))
+        creates = write if sqlite_write.only_creates(write) else None
+        await self._writer.do(lambda connection: sqlite_write.write(connection, write), creates=creates)
 
     async def keep(self, row: JournalRow) -> None:
         """Durable when it returns."""
@@ -237,12 +265,22 @@ def _seen(memberships: Memberships) -> tuple[str, tuple[bytes, ...]]:
     """The reader predicate with its arguments, which come first."""
     if memberships is None:
         return "", ()
-    return _seen_sql(len(memberships)), tuple(sqlite_search.packed((one,)) for one in memberships)
+    return _seen_sql(len(memberships)), tuple(map(_packed, memberships))
 
 
 @lru_cache(maxsize=256)
 def _seen_sql(count: int) -> str:
     return " AND " + sqlite_search.visible(range(count), Statement("?"))
+
+
+@lru_cache(maxsize=256)
+def _seen_read(count: int) -> str:
+    return f"SELECT {_STORED} FROM resource r WHERE r.type = ?{count + 1} AND r.fid = ?{count + 2}{_seen_sql(count)}"
+
+
+@lru_cache(maxsize=65536)
+def _packed(key: int) -> bytes:
+    return sqlite_search.packed((key,))
 
 
 def _row(found: tuple[Any, ...]) -> Row:

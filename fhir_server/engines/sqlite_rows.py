@@ -16,15 +16,18 @@ _FEW, _MANY = 48, 480
 
 # table -> its columns; those with OR IGNORE may be given the same row twice.
 _COLUMNS = {
-    "resource": "part, rid, type, fid, version, updated, deleted, sort_date, method, generation, readers, eq, body",
+    "resource": (
+        "part, rid, type, fid, address, version, updated, deleted, sort_date, method, generation, readers, eq, body"
+    ),
     "version": "rid, version, type, fid, updated, method, body",
     "hot": "hash, sort_date, rid",
     "str": "rid, param, n, folded, raw",
     "dat": "rid, param, lo, hi",
     "num": "rid, param, unit, lo, hi",
+    "link": "rid, param, address",
     "event": "part, lane, seq, type, fid, version, method, updated, actor, cause",
 }
-_REPEATED = frozenset({"hot", "dat", "num"})
+_REPEATED = frozenset({"hot", "dat", "num", "link"})
 
 
 def insert(connection: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]]) -> None:

@@ -7,21 +7,24 @@ counting up to a bound: few rows are collected, many are walked (`select.py`). L
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from fhir_server import ids
-from fhir_server.conditions import Condition, Ids, Keys, Query, Updated
-from fhir_server.engines import body_order, searching, select
+from fhir_server import keys
+from fhir_server.conditions import Addresses, Condition, Ids, Keys, Or, Query, Updated
+from fhir_server.engines import body_order, joined, searching, select
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
 from fhir_server.rows import Memberships, Page
 
 FEW = 2000  # rows that are quicker to collect and sort than to walk
 _VERY_FEW = 64
+_FEW_KEYS = 4  # more are told from the row: what it refers to is one range of `link`
 _MANY_KEYS = 32  # beyond, one walk for each key costs more than collecting them all
 
 
@@ -38,7 +41,7 @@ def unpacked(blob: bytes) -> tuple[int, ...]:
 @lru_cache(maxsize=65536)
 def reader_key(type: str, reader: int) -> int:
     """The key in `hot` of the resources of a type that a reader may see."""
-    return ids.hash64(f"{type}<{reader}")
+    return keys.key(f"{type}<{reader}")
 
 
 def visible(memberships: Sequence[int], statement: Statement) -> str:
@@ -47,13 +50,24 @@ def visible(memberships: Sequence[int], statement: Statement) -> str:
     return f"({' OR '.join(marks or ['1 = 0'])})"
 
 
+def _among(keys: Sequence[int], statement: Statement) -> str:
+    """Few keys are written out, many travel as one argument: else every number of keys were a statement of its own."""
+    if len(keys) <= _VERY_FEW:
+        return f"IN ({', '.join(map(statement.arg, keys))})"
+    return f"IN (SELECT value FROM json_each({statement.arg(json.dumps(keys))}))"
+
+
 def _has_key(condition: Keys, statement: Statement) -> str:
     if condition.is_told:
         found = " OR ".join(f"instr(r.eq, {statement.arg(packed((one,)))}) % 8 = 1" for one in condition.any_of)
         return f"{'NOT ' if condition.negated else ''}({found})"
-    marks = ", ".join(map(statement.arg, condition.any_of))
+    if condition.links and len(condition.any_of) > _FEW_KEYS:
+        params, addresses = condition.links
+        mine = f"x.rid = r.rid AND x.param {statement.equal(*params)} AND +x.address {_among(addresses, statement)}"
+        return f"EXISTS (SELECT 1 FROM link x WHERE {mine})"
+    among = _among(condition.any_of, statement)
     same = "k.sort_date = r.sort_date AND k.rid = r.rid"
-    return f"{'NOT ' if condition.negated else ''}EXISTS (SELECT 1 FROM hot k WHERE k.hash IN ({marks}) AND {same})"
+    return f"{'NOT ' if condition.negated else ''}EXISTS (SELECT 1 FROM hot k WHERE k.hash {among} AND {same})"
 
 
 DIALECT = Dialect(
@@ -68,6 +82,8 @@ DIALECT = Dialect(
     needle="instr(r.body, {}) > 0",
     readers=visible,
     keys=_has_key,
+    among=_among,
+    xor="(~({0} & {1}) & ({0} | {1}))",
 )
 
 
@@ -77,6 +93,11 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
     Raises Unreadable for a foreign cursor.
     """
     query, at = searching.flat(query), searching.cursor(query)
+    if joined.has_links(query.where):
+        where = tuple(_settled(connection, one, memberships, few) for one in query.where)
+        if joined.finds_nothing(where):
+            return Page([], None, None if query.after else 0)
+        query = replace(query, where=where)
     if body_order.is_needed(query):
         return _by_body(connection, query, memberships, at, few=few)
     driver = _choose(connection, query, memberships, few=few)
@@ -109,24 +130,53 @@ def _by_body(
 
 def _choose(connection: sqlite3.Connection, query: Query, memberships: Memberships, *, few: int) -> Driver:
     first = searching.order(query)[0].by
-    able = [one for one in query.where if _can_drive(one)]
+    able = [same for one in query.where if _can_drive(one) for same in select.ways_to_drive(one)]
     if memberships is not None:
         # What the caller may see drives as well: often it is far less than what a condition finds.
-        able.append(Keys(tuple(reader_key(query.type, one) for one in memberships)))
+        able += _readers(query.all_types, memberships)
     if len(able) == 1 and first == "sort_date" and isinstance(able[0], Keys):
-        return _over_keys(able[0])
-    best = _small(connection, able, query.type, few=few)
+        only = able[0]
+        # Several keys with few rows are quicker to sort than to merge.
+        is_small = len(only.any_of) > 1 and only.links and _at_most(few, connection, only, query.all_types) < few
+        return Driver(False, only) if is_small else _over_keys(only)
+    best = _small(connection, able, query.all_types, few=few)
     if best:
         return _over_keys(best) if first == "sort_date" and isinstance(best, Keys) else Driver(False, best)
     keys = next((one for one in able if isinstance(one, Keys)), None)
-    return _over_keys(keys) if keys and first == "sort_date" else Driver(first != "id", keys)
+    if keys and first == "sort_date":
+        return _over_keys(keys)
+    # Over several types only dates have an order that can be followed, each type in its own.
+    return Driver(first in ("sort_date", "updated") if query.types else first != "id", None if query.types else keys)
 
 
-def _small(connection: sqlite3.Connection, able: Sequence[Condition], type: str, *, few: int) -> Condition | None:
+def _settled(connection: sqlite3.Connection, condition: Condition, memberships: Memberships, few: int) -> Condition:
+    """What lies behind references asked first, where it is little."""
+    asker = joined.Asker(
+        DIALECT, memberships, select.found_by, select.test, lambda t: _readers(t, memberships), min(few, joined.FEW)
+    )
+    asking = joined.settle(condition, asker)
+    try:
+        sql, values = next(asking)
+        while True:
+            sql, values = asking.send(connection.execute(sql, values).fetchall())
+    except StopIteration as end:
+        settled: Condition = end.value
+        return settled
+
+
+def _readers(types: Sequence[str], memberships: Memberships) -> list[Condition]:
+    if memberships is None:
+        return []
+    return [Keys(tuple(reader_key(type, one) for type in types for one in memberships))]
+
+
+def _small(
+    connection: sqlite3.Connection, able: Sequence[Condition], types: tuple[str, ...], *, few: int
+) -> Condition | None:
     """A condition that finds fewer rows than `few`, and not many more than another would."""
     for bound in sorted({min(_VERY_FEW, few), min(_VERY_FEW * 6, few), few}):
         for one in able:
-            if _at_most(bound, connection, one, type) < bound:
+            if _at_most(bound, connection, one, types) < bound:
                 return one
     return None
 
@@ -138,10 +188,12 @@ def _over_keys(condition: Keys) -> Driver:
 def _can_drive(condition: Condition) -> bool:
     if isinstance(condition, Keys):
         return not (condition.negated or condition.is_told)
-    return select.is_range(condition) or isinstance(condition, (Ids, Updated))
+    if isinstance(condition, Or):
+        return bool(condition.of) and all(map(_can_drive, condition.of))
+    return select.is_range(condition) or isinstance(condition, (Ids, Updated, Addresses))
 
 
-def _at_most(bound: int, connection: sqlite3.Connection, condition: Condition, type: str) -> int:
+def _at_most(bound: int, connection: sqlite3.Connection, condition: Condition, types: tuple[str, ...]) -> int:
     statement = Statement(DIALECT.mark)
-    rows = select.found_by(condition, DIALECT, type, statement)
+    rows = select.found_by(condition, DIALECT, types, statement)
     return int(connection.execute(f"SELECT COUNT(*) FROM ({rows} LIMIT {bound})", statement.args).fetchone()[0])

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from common import errors
-from fhir_server import ids
+from fhir_server import ids, index
 from fhir_server.changes import Claim
 from fhir_server.conditions import Rows
-from fhir_server.engines import sqlite_rows
+from fhir_server.engines import sqlite_notices, sqlite_rows
 from fhir_server.engines.sqlite_search import packed, reader_key
 from fhir_server.rows import JournalRow, Moved, Put, Row, Shared, Taken, Work, Write
 
@@ -48,7 +48,7 @@ def write(connection: sqlite3.Connection, write: Write) -> None:
     """All rows of a commit. Raises Conflict, Taken, Moved, NotFound (a journal entry that is not there)."""
     for claim in write.claims:
         _claim(connection, claim)
-    _puts(connection, write)
+    _puts(connection, [write])
     for shared in write.shared:
         _share(connection, shared)
     for one in write.outbox:
@@ -58,6 +58,7 @@ def write(connection: sqlite3.Connection, write: Write) -> None:
         connection.execute(
             "DELETE FROM outbox WHERE seq = ? AND lane = ? AND part = ?", (done.seq, done.lane, done.part)
         )
+    sqlite_notices.subscribe(connection, write.subscribers)
     for end in write.settled:
         found = connection.execute(
             "UPDATE journal SET state = ?, answer = ?, cause = ?, settled = ? WHERE seq = ? AND part = ?",
@@ -103,27 +104,41 @@ def park(connection: sqlite3.Connection, work: Work, error: str) -> None:
     )
 
 
-def _puts(connection: sqlite3.Connection, write: Write) -> None:
+def only_creates(write: Write) -> bool:
+    """Is it new resources and nothing else, so that it may go in together with others (`create`)?"""
+    rest = write.shared or write.claims or write.outbox or write.finished or write.settled
+    return not rest and all(put.old is None for put in write.puts)
+
+
+def create(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    """All rows of commits that only create. Raises Conflict when one of them has to fail."""
+    _puts(connection, writes)
+
+
+def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
     """The new versions with their index rows and events, table by table."""
-    created = [put for put in write.puts if put.old is None]
+    puts = [put for write in writes for put in write.puts]
+    created = [put for put in puts if put.old is None]
     _create(connection, [put.row for put in created])
     filled = list(created)
-    for put in write.puts:
+    for put in puts:
         if put.old is not None and _replace(connection, put, put.old):
             filled.append(put)
     # Hashes are everywhere: in order, each page of the table is visited once.
     hot = sorted((key, put.row.sort_date, put.row.rid) for put in created for key in _keys(put.row))
     sqlite_rows.insert(connection, "hot", hot)
-    rows: dict[str, list[Sequence[object]]] = {"str": [], "dat": [], "num": [], "event": []}
+    rows: dict[str, list[Sequence[object]]] = {"str": [], "dat": [], "num": [], "link": [], "event": []}
     for put in filled:
         rid, index = put.row.rid, put.index
         rows["str"] += [(rid, param, n, folded, raw) for n, (param, folded, raw) in enumerate(index.strings)]
         rows["dat"] += [(rid, *one) for one in index.dates]
         rows["num"] += [(rid, *one) for one in index.amounts]
-    for put in write.puts:
-        row = put.row
-        event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
-        rows["event"].append((*event, write.actor, write.cause))
+        rows["link"] += [(rid, *one) for one in index.links]
+    for write in writes:
+        for put in write.puts:
+            row = put.row
+            event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
+            rows["event"].append((*event, write.actor, write.cause))
     for table, some in rows.items():
         sqlite_rows.insert(connection, table, some)
 
@@ -131,8 +146,8 @@ def _puts(connection: sqlite3.Connection, write: Write) -> None:
 def _create(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     values = [
         (
-            *(row.part, row.rid, row.type, row.fid, row.version, row.updated, int(row.deleted), row.sort_date),
-            *(row.method, row.generation, _packed(row.readers), packed(row.eq), row.body),
+            *(row.part, row.rid, row.type, row.fid, index.address(row.ref), row.version, row.updated, int(row.deleted)),
+            *(row.sort_date, row.method, row.generation, _packed(row.readers), packed(row.eq), row.body),
         )
         for row in rows
     ]
@@ -157,9 +172,8 @@ def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> bool:
     _rekey(connection, row, old)
     if put.old_index is not None and _ranges(put.old_index) == _ranges(put.index):
         return False
-    connection.execute("DELETE FROM str WHERE rid = ?", (row.rid,))
-    connection.execute("DELETE FROM dat WHERE rid = ?", (row.rid,))
-    connection.execute("DELETE FROM num WHERE rid = ?", (row.rid,))
+    for table in ("str", "dat", "num", "link"):
+        connection.execute(f"DELETE FROM {table} WHERE rid = ?", (row.rid,))
     return True
 
 
@@ -182,7 +196,7 @@ def _keys(row: Row) -> set[int]:
 
 
 def _ranges(index: Rows) -> tuple[frozenset[object], ...]:
-    return frozenset(index.strings), frozenset(index.dates), frozenset(index.amounts)
+    return frozenset(index.strings), frozenset(index.dates), frozenset(index.amounts), frozenset(index.links)
 
 
 def _list(keys: Iterable[int]) -> str:

@@ -1,13 +1,14 @@
 """How do commits reach the disk on SQLite?
 
-One thread writes. It takes everything that is queued, gives each commit a savepoint, commits them together and only
-then answers: one `fsync` for many commits, and an answer always means durable (WAL, synchronous=FULL). One process
-writes to a file; several need PostgreSQL.
+One thread writes. It takes everything that is queued, gives each commit a savepoint (neighbours that only create share
+one), commits them together and only then answers: one `fsync` for many commits, and an answer always means durable
+(WAL, synchronous=FULL). One process writes to a file; several need PostgreSQL.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import sqlite3
 import threading
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from common import errors
+from fhir_server.engines import sqlite_write
+from fhir_server.rows import Write
 
 _T = TypeVar("_T")
 _BUSY_SECONDS = 10.0
@@ -27,6 +30,7 @@ _GROUP = 256  # commits that share one fsync at most
 class _Job:
     run: Callable[[sqlite3.Connection], Any]
     future: asyncio.Future[Any]
+    creates: Write | None = None
     result: Any = None
     problem: BaseException | None = None
 
@@ -41,10 +45,13 @@ class Writer:
         self._thread = threading.Thread(target=self._serve, name="hub-writer", daemon=True)
         self._thread.start()
 
-    async def do(self, run: Callable[[sqlite3.Connection], _T]) -> _T:
-        """What `run` gives, once it is durable. A caller who goes away does not undo what is queued."""
+    async def do(self, run: Callable[[sqlite3.Connection], _T], *, creates: Write | None = None) -> _T:
+        """What `run` gives, once it is durable. A caller who goes away does not undo what is queued.
+
+        `creates`: what `run` does is to write this, new resources alone; then it may be written with others at once.
+        """
         future: asyncio.Future[_T] = self._loop.create_future()
-        self._jobs.put(_Job(run, future))
+        self._jobs.put(_Job(run, future, creates))
         return await asyncio.shield(future)
 
     async def close(self) -> None:
@@ -78,6 +85,9 @@ def connect(path: Path) -> sqlite3.Connection:
     # Pages at random places are written again and again: the fewer checkpoints, the fewer times into the file (32 MiB).
     connection.execute("PRAGMA wal_autocheckpoint = 8192")
     connection.execute("PRAGMA temp_store = MEMORY")
+    # Distances are computed in SQL; not every build of the library has these.
+    for name, function in (("sin", math.sin), ("cos", math.cos), ("radians", math.radians)):
+        connection.create_function(name, 1, function, deterministic=True)
     return connection
 
 
@@ -85,8 +95,10 @@ def _commit(connection: sqlite3.Connection, group: list[_Job]) -> None:
     """Run and commit together; a job that fails leaves no trace and does not disturb the others."""
     try:
         connection.execute("BEGIN IMMEDIATE")
-        for job in group:
-            _run(connection, job)
+        for some in _alike(group):
+            if len(some) == 1 or not _together(connection, some):
+                for job in some:
+                    _run(connection, job)
         connection.execute("COMMIT")
     except sqlite3.Error as problem:
         if connection.in_transaction:
@@ -95,6 +107,31 @@ def _commit(connection: sqlite3.Connection, group: list[_Job]) -> None:
             if not isinstance(job.problem, errors.HubError):
                 job.problem = errors.Unavailable("la base n'a pas pu écrire ; réessayez")
                 job.problem.__cause__ = problem
+
+
+def _alike(group: list[_Job]) -> list[list[_Job]]:
+    """The jobs in their order, neighbours that only create together."""
+    found: list[list[_Job]] = []
+    for job in group:
+        if job.creates and found and found[-1][-1].creates:
+            found[-1].append(job)
+        else:
+            found.append([job])
+    return found
+
+
+def _together(connection: sqlite3.Connection, jobs: list[_Job]) -> bool:
+    """Write what these create, table by table; False, and nothing written, when one of them has to fail."""
+    connection.execute("SAVEPOINT some")
+    try:
+        sqlite_write.create(connection, [job.creates for job in jobs if job.creates])
+    except (errors.Conflict, sqlite3.IntegrityError):
+        connection.execute("ROLLBACK TO some")
+        return False
+    finally:
+        if connection.in_transaction:
+            connection.execute("RELEASE some")
+    return True
 
 
 def _run(connection: sqlite3.Connection, job: _Job) -> None:

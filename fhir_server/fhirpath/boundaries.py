@@ -92,6 +92,8 @@ def _second(second: Decimal, value: Moment, *, is_low: bool) -> Decimal:
 def _filled(value: Moment, *, is_low: bool) -> tuple[int | Decimal, ...]:
     """All parts: what was not written is the first or the last that it can be."""
     parts = list(value.parts)
+    if len(parts) == 4 and value.kind == "dateTime":
+        parts.append(0)  # FHIR has no hour without its minutes
     if value.kind == "time":
         rest = (0, 0, Decimal(0)) if is_low else (23, 59, Decimal(59))
         return (*parts, *rest[len(parts) :])

@@ -44,11 +44,11 @@ class Expression:
         self.text = text
         self._step = _compiled(parsing.parse(text))
 
-    def nodes(self, focus: Item | Items, run: Run) -> Items:
-        """The items it gives on a focus. Raises Unusable."""
+    def nodes(self, focus: Item | Items, run: Run, *, index: int | None = None) -> Items:
+        """The items it gives on a focus, `index` being `$index`. Raises Unusable."""
         items = focus if isinstance(focus, list) else [focus]
         try:
-            return self._step(Scope(run, items), items)
+            return self._step(Scope(run, items, index), items)
         except RecursionError:
             raise Unusable("expression trop profonde", code="too-costly") from None
 
@@ -77,8 +77,9 @@ def run(
     variables: Mapping[str, Any] | None = None,
     resolve: Callable[[str], Resource | None] | None = None,
     is_trusted: bool = False,
+    budget: running.Budget | None = None,
 ) -> Run:
-    """What evaluations on one resource share: see `evaluate` for the meaning of the options.
+    """What evaluations on one resource share: see `evaluate` for the meaning of the options, `budget` for several.
 
     `is_trusted`: the expressions come from the specification, not from a client, so that their regular expressions
     need no bound.
@@ -86,7 +87,7 @@ def run(
     known: dict[str, Items] = {"context": [root], "resource": [root], "rootResource": [root]}
     for name, value in (variables or {}).items():
         known[name] = value if isinstance(value, list) else [value]
-    return Run(model, root, known, now=now or clock.system(), resolve=resolve, is_trusted=is_trusted)
+    return Run(model, root, known, now=now or clock.system(), resolve=resolve, is_trusted=is_trusted, budget=budget)
 
 
 def evaluate(
@@ -168,7 +169,16 @@ def _step(tree: parsing.Name | parsing.Special | parsing.Call) -> Step:
                 return operators.typed(name, None, _type_text(arguments[0]))
             if name == "getReferenceKey" and len(arguments) <= 1:
                 return references.reference_key(_type_text(arguments[0]) if arguments else "")
+            if name == "sort":
+                return functions.sort([_criterion(one) for one in arguments])
             return functions.call(name, [_compiled(one) for one in arguments])
+
+
+def _criterion(tree: parsing.Tree) -> tuple[Step, bool]:
+    """A criterion of sort, and whether a minus before it turns the order."""
+    if isinstance(tree, parsing.Sign) and tree.sign == "-":
+        return _compiled(tree.operand), True
+    return _compiled(tree), False
 
 
 def _path(source: Step, step: Step) -> Step:

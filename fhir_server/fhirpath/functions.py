@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import cmp_to_key, partial
 from typing import Any, NamedTuple
 
 from fhir_server.fhirpath import operators, references, running, texts, values
@@ -165,6 +166,7 @@ def _aggregate(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
 
 
 def _iif(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
+    running.single(focus)
     inside = Scope(scope.run, focus, scope.index, scope.total)
     if running.truth(given[0](inside, focus), scope.run.model):
         return given[1](inside, focus)
@@ -227,6 +229,32 @@ def _combine(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
     return _few([*focus, *_argument(scope, given[0])])
 
 
+def sort(given: Sequence[tuple[Step, bool]]) -> Step:
+    """`sort(a, -b)`: each criterion with whether it descends; what has no value comes first."""
+
+    def go(scope: Scope, focus: Items) -> Items:
+        model = scope.run.model
+        found = list(focus)
+        for criterion, descends in reversed(given or [(lambda scope, focus: focus, False)]):
+            keys = [running.single(items) for _, items in _each(scope, found, criterion)]
+            pairs = [(None if key is None else model.plain(key), one) for key, one in zip(keys, found, strict=True)]
+            found = [one for _, one in sorted(pairs, key=cmp_to_key(partial(_order, descends)))]
+        return found
+
+    return go
+
+
+def _order(descends: bool, first: tuple[Item | None, Item], second: tuple[Item | None, Item]) -> int:
+    one, other = first[0], second[0]
+    if one is None or other is None:
+        return (one is not None) - (other is not None)
+    try:
+        found = values.less(one, other) or 0
+    except TypeError:
+        raise Unusable("ces valeurs ne se comparent pas") from None
+    return -found if descends else found
+
+
 # ---- the rest ------------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +289,20 @@ def _now(form: str) -> Work:
         return [values.Moment("dateTime", (*day, *hour), minutes)]
 
     return work
+
+
+def _comparable(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
+    one, other = running.single(focus), running.single(_argument(scope, given[0]))
+    if one is None or other is None:
+        return []
+    first, second = scope.run.model.plain(one), scope.run.model.plain(other)
+    if not isinstance(first, values.Quantity) or not isinstance(second, values.Quantity):
+        raise Unusable("comparable() : deux quantités sont attendues")
+    return [values.same_kind(first, second)]
+
+
+def _conforms_to(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
+    return references.conforms_to(scope.run, focus, running.text(_argument(scope, given[0]), scope.run.model))
 
 
 def _type(scope: Scope, focus: Items, given: Sequence[Step]) -> Items:
@@ -307,6 +349,8 @@ _FUNCTIONS: dict[str, _Function] = {
     "today": _Function(_now("date")),
     "timeOfDay": _Function(_now("time")),
     "type": _Function(_type),
+    "comparable": _Function(_comparable, 1, 1),
+    "conformsTo": _Function(_conforms_to, 1, 1),
     "resolve": _Function(lambda scope, focus, given: references.resolve(scope.run, focus)),
     "htmlChecks": _Function(lambda scope, focus, given: references.html_checks(scope.run, focus)),
     "getResourceKey": _Function(lambda scope, focus, given: references.resource_key(focus)),

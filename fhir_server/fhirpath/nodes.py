@@ -142,7 +142,7 @@ class Model:
         """Whether a type specifier names a type of FHIR or of FHIRPath."""
         namespace, dot, last = name.rpartition(".")
         if dot and namespace == "System":
-            return last in _SYSTEM
+            return True  # nothing is of a System type that does not exist
         return (last in self._tables and (namespace in ("", "FHIR"))) or (not dot and last in _SYSTEM)
 
     def is_type(self, item: Item, name: str) -> bool:
@@ -153,6 +153,10 @@ class Model:
         if own_space != wanted:
             return not namespace and own_space == "System" and own == last  # Quantity is a type of both
         return own == last or (wanted == "FHIR" and last in self._above(own))
+
+    def is_exact(self, item: Item, name: str) -> bool:
+        """Whether an item is no FHIR primitive, or is of this very type."""
+        return not isinstance(item, Node) or not self.is_primitive(item) or item.type == name.rpartition(".")[2]
 
     def _above(self, type: str) -> Iterator[str]:
         while type not in ("Resource", "Element"):

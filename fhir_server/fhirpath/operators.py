@@ -49,7 +49,11 @@ def signed(sign: str, operand: Step) -> Step:
 
 
 def typed(sign: str, operand: Step | None, type: str) -> Step:
-    """`is`, `as` and `ofType`. As a function, `as` filters several items: invariants of R4 are written so."""
+    """`is`, `as` and `ofType`; `operand` None: a function, on its focus.
+
+    A primitive is `as` its own type only, though a `code` is a `string`. The invariants of R4 apply `as` to several
+    items, as a filter; a client gets the error that the specification wants.
+    """
 
     def go(scope: Scope, focus: Items) -> Items:
         model = scope.run.model
@@ -59,9 +63,9 @@ def typed(sign: str, operand: Step | None, type: str) -> Step:
         if sign == "is":
             one = running.single(items)
             return [] if one is None else [model.is_type(one, type)]
-        if operand is not None:
+        if sign == "as" and not (operand is None and scope.run.is_trusted):
             running.single(items)
-        return [one for one in items if model.is_type(one, type)]
+        return [one for one in items if model.is_type(one, type) and model.is_exact(one, type)]
 
     return go
 
@@ -195,14 +199,21 @@ def _plus(one: Item, other: Item) -> Item | None:
     if isinstance(one, str) and isinstance(other, str):
         return running.short(one + other)
     if isinstance(one, Moment) and isinstance(other, Quantity):
-        return values.plus(one, other, 1)
+        return _moved(one, other, 1)
     return _sum(one, other, 1)
 
 
 def _minus(one: Item, other: Item) -> Item | None:
     if isinstance(one, Moment) and isinstance(other, Quantity):
-        return values.plus(one, other, -1)
+        return _moved(one, other, -1)
     return _sum(one, other, -1)
+
+
+def _moved(start: Moment, amount: Quantity, sign: int) -> Moment | None:
+    try:
+        return values.plus(start, amount, sign)
+    except TypeError:
+        raise Unusable(f"« {amount.unit[:20]} » ne s'ajoute pas à une date") from None
 
 
 def _sum(one: Item, other: Item, sign: int) -> Item | None:

@@ -10,8 +10,9 @@ import re
 from typing import Any
 
 from fhir_server.fhirpath.nodes import Items, Node
+from fhir_server.fhirpath.parse import Unusable
 from fhir_server.fhirpath.running import Run, Scope, Step
-from fhir_server.r4 import narrative
+from fhir_server.r4 import elements, narrative
 
 _LITERAL = re.compile(r"(?:.*/)?([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?")
 
@@ -21,9 +22,9 @@ def resolve(run: Run, focus: Items) -> Items:
     found: Items = []
     for one in focus:
         text = _reference(one)
-        resource = _named(run, text) if text else None
-        if resource is not None:
-            found.append(run.model.root(resource))
+        node = _named(run, text) if text else None
+        if node is not None:
+            found.append(node)
     return found
 
 
@@ -61,18 +62,29 @@ def _reference(one: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _named(run: Run, text: str) -> dict[str, Any] | None:
-    root = run.root.value
+def _named(run: Run, text: str) -> Node | None:
+    """The node of a reference, with its place where it is inside the resource."""
     if text.startswith("#"):
+        [container] = run.known["rootResource"]
+        assert isinstance(container, Node)
         if text == "#":
-            found: dict[str, Any] | None = root
-            return found
-        inside = root.get("contained")
-        return next((one for one in inside or () if isinstance(one, dict) and one.get("id") == text[1:]), None)
-    if root.get("resourceType") == "Bundle":
-        for entry in root.get("entry", ()):
-            url = entry.get("fullUrl") if isinstance(entry, dict) else None
-            if isinstance(url, str) and (url == text or url.endswith("/" + text)) and "resource" in entry:
-                resource: dict[str, Any] = entry["resource"]
-                return resource
-    return run.resolve(text) if run.resolve else None
+            return container
+        inside = run.model.child(container, "contained")
+        return next((one for one in inside if isinstance(one.value, dict) and one.value.get("id") == text[1:]), None)
+    if run.root.type == "Bundle":
+        for entry in run.model.child(run.root, "entry"):
+            url = entry.value.get("fullUrl") if isinstance(entry.value, dict) else None
+            if isinstance(url, str) and (url == text or url.endswith("/" + text)):
+                return next(iter(run.model.child(entry, "resource")), None)
+    resource = run.resolve(text) if run.resolve else None
+    return run.model.root(resource) if resource is not None else None
+
+
+def conforms_to(run: Run, focus: Items, url: str | None) -> Items:
+    """Whether a resource is of a type of R4. Raises Unusable for any other profile: they are not known here."""
+    if len(focus) != 1 or url is None:
+        return []
+    name = url.partition("|")[0].removeprefix(elements.SPECIFICATION)
+    if not url.startswith(elements.SPECIFICATION) or not run.model.is_known_type(f"FHIR.{name}"):
+        raise Unusable(f"conformsTo : profil inconnu : {url[:100]}", code="not-supported")
+    return [run.model.is_type(focus[0], f"FHIR.{name}")]

@@ -17,6 +17,7 @@ from fhir_server.fhirpath.parse import Unusable
 
 MOST_WAYS = 2_000_000
 MOST_PATTERN = 500
+_WAYS_OF_A_STEP = 10
 
 _REPEATS = {_constants.MAX_REPEAT, _constants.MIN_REPEAT}
 _GROUPS = {_constants.SUBPATTERN, _constants.ATOMIC_GROUP}
@@ -37,11 +38,13 @@ def compiled(pattern: str) -> re.Pattern[str]:
         raise Unusable("expression régulière illisible") from None
 
 
-def check(pattern: str, text: str) -> None:
-    """Raises Unusable when matching this text may take too long."""
+def cost(pattern: str, text: str) -> int:
+    """How many steps matching this text may take. Raises Unusable when they are too many."""
     compiled(pattern)
-    if _ways(pattern, len(text)) * (len(text) + 1) > MOST_WAYS:
+    ways = _ways(pattern, len(text)) * (len(text) + 1)
+    if ways > MOST_WAYS:
         raise Unusable("expression régulière trop coûteuse pour ce texte", code="too-costly")
+    return int(ways) // _WAYS_OF_A_STEP
 
 
 @lru_cache(maxsize=2048)

@@ -35,10 +35,10 @@ class Budget:
 
     __slots__ = ("_end", "_next_look", "_steps")
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = MOST_SECONDS) -> None:
         self._steps = 0
         self._next_look = _STEPS_BETWEEN_LOOKS
-        self._end = time.monotonic() + MOST_SECONDS
+        self._end = time.monotonic() + seconds
 
     def spend(self, steps: int) -> None:
         """Count what was done. Raises Unusable when it is too much, or takes too long."""

@@ -41,16 +41,19 @@ def step(name: str, given: Sequence[Step]) -> Step:
     kinds = [_READ[one.lower()] for one in function.arguments[: len(given)]]
 
     def go(scope: Scope, focus: Items) -> Items:
-        scope.run.spend(1)
         model = scope.run.model
         value = _VALUE[function.kind](focus, model)
+        scope.run.spend(1 + len(value) // 100 if isinstance(value, str) else 1)
         if value is None:
             return []
         arguments = [read(one(scope, scope.this), model) for read, one in zip(kinds, given, strict=True)]
         if any(one is None for one in arguments):
             return []
         found = function.work(value, *arguments, scope) if name in _NEED_SCOPE else function.work(value, *arguments)
-        return [] if found is None else found if isinstance(found, list) else [found]
+        if isinstance(found, list):
+            scope.run.spend(len(found))
+            return found
+        return [] if found is None else [found]
 
     return go
 
@@ -97,7 +100,7 @@ def _replace(value: str, old: str, new: str) -> Result:
 
 def _pattern(value: str, pattern: str, scope: Scope) -> Any:
     if not scope.run.is_trusted:
-        regexes.check(pattern, value)
+        scope.run.spend(regexes.cost(pattern, value))
     return regexes.compiled(pattern)
 
 
@@ -219,6 +222,7 @@ def joined(given: Sequence[Step]) -> Step:
         raise Unusable("join() : nombre d'arguments")
 
     def go(scope: Scope, focus: Items) -> Items:
+        scope.run.spend(len(focus))
         separator = running.text(given[0](scope, scope.this), scope.run.model) if given else ""
         return [_join(scope, focus, separator or "")] if focus else []
 

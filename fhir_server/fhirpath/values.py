@@ -167,6 +167,11 @@ def less(left: Any, right: Any) -> int | None:
     raise TypeError
 
 
+def same_kind(left: Quantity, right: Quantity) -> bool:
+    """Whether two quantities can be compared."""
+    return _same_unit(left, right) is not None
+
+
 def rounded(number: Decimal, places: int) -> Decimal:
     """Half up, to that many digits after the point."""
     unit = Decimal(1).scaleb(-places, EXACT)
@@ -175,19 +180,22 @@ def rounded(number: Decimal, places: int) -> Decimal:
 
 
 def plus(start: Moment, amount: Quantity, sign: int) -> Moment | None:
-    """A date some time later (`sign` 1) or earlier (-1); None when the unit is no time or the calendar ends."""
+    """A date some time later (`sign` 1) or earlier (-1), by whole units; None when the calendar ends.
+
+    Raises TypeError for a unit that is no time of the calendar.
+    """
     unit = units.TIME.get(amount.unit)
     if unit is None:
-        return None
+        raise TypeError
     number = int(amount.value) if abs(amount.value) < 10**9 else None
     if number is None:
         return None
     if start.kind == "time":
-        return _later_time(start, amount, sign)
+        return _later_time(start, number, unit, sign)
     try:
         if unit in ("year", "month"):
             return _months_later(start, sign * number * (12 if unit == "year" else 1))
-        return _later(start, amount.value, unit, sign)
+        return _later(start, number * units.SECONDS[unit], sign)
     except (OverflowError, ValueError):
         return None
 
@@ -270,8 +278,7 @@ def _months_later(start: Moment, months: int) -> Moment:
     return Moment(start.kind, tuple(parts), start.offset)
 
 
-def _later(start: Moment, amount: Decimal, unit: str, sign: int) -> Moment:
-    seconds = amount * units.SECONDS[unit]
+def _later(start: Moment, seconds: Decimal, sign: int) -> Moment:
     if len(start.parts) < 3:  # coarser than a day: whole years of 365 or months of 30 days
         size = 365 if len(start.parts) == 1 else 30
         months = int(seconds / 86400 / size) * (12 if len(start.parts) == 1 else 1)
@@ -292,13 +299,12 @@ def _later(start: Moment, amount: Decimal, unit: str, sign: int) -> Moment:
     return Moment(start.kind, parts[: len(start.parts)], start.offset)
 
 
-def _later_time(start: Moment, amount: Quantity, sign: int) -> Moment | None:
+def _later_time(start: Moment, number: int, unit: str, sign: int) -> Moment | None:
     """Around midnight."""
-    unit = units.TIME[amount.unit]
     if unit not in units.SECONDS:
         return None
     hour, minute, second = (*start.parts, 0, 0)[:3]
-    total = (Decimal(hour) * 60 + minute) * 60 + second + sign * amount.value * units.SECONDS[unit]
+    total = (Decimal(hour) * 60 + minute) * 60 + second + sign * number * units.SECONDS[unit]
     total -= (total // 86400 - (total < 0 and total % 86400 != 0)) * 86400
     parts = (int(total // 3600), int(total % 3600 // 60), total % 60)
     return Moment("time", parts[: len(start.parts)])

@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 ELEMENT = "Element"  # the type of a composite's path: whatever its parts are read from
 
 
+# Published with the names of its two parts exchanged; their expressions (code, then target) say what is meant.
+_SWAPPED = ("DocumentReference-relationship",)
+
+
 def param(simple: Param, definition: dict[str, Any], by_url: Mapping[str, Param], world: search_paths.World) -> Param:
     """The composite with its parts; `paths` are the repeating elements, none when there is only one.
 
     Raises search_paths.Unsupported when a part is no parameter of the type.
     """
     parts = tuple(_part(one["definition"], by_url) for one in definition["component"])
+    if definition["id"] in _SWAPPED:
+        parts = parts[::-1]
     if simple.union:
         return msgspec.structs.replace(simple, parts=parts)
     places = search_paths.paths(definition["expression"], simple.type, world)

@@ -64,7 +64,7 @@ class Extractor:
     def _together(self, param: Param, element: Path) -> Visit:
         """Reads the parts of a composite from one element at a time."""
         reads = []
-        for code in param.parts:
+        for code in reversed(param.parts):  # the value first: it is the part that is missing most often
             part = self._tables.by_type[param.type][code]
             paths, within = composites.inside(part, element)
             root = _Node()
@@ -77,8 +77,10 @@ class Extractor:
             for read, within in reads:
                 own = Sink(sink.resource, sink.base)
                 read(value if within else sink.resource, own)
+                if not (own.tokens or own.quantities or own.references or own.numbers):
+                    return
                 found.append(own)
-            sink.composites.append((param, tuple(found)))
+            sink.composites.append((param, tuple(reversed(found))))
 
         return visit
 

@@ -105,6 +105,9 @@ class Param(msgspec.Struct, frozen=True, array_like=True, gc=False):
     union: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:
+        return self.number
+
     @property
     def few_targets(self) -> bool:
         """An id alone is looked up as a typed reference to each target."""

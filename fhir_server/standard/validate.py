@@ -20,6 +20,7 @@ from fhir_server.r4 import bindings, constraints, elements, load, report
 
 _MODES = ("create", "update", "delete", "profile")
 _NAMES = frozenset({"resource", "mode", "profile"})
+_RANKS = {"warning": 1, "information": 2}
 _DEFINITION = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 
 
@@ -48,7 +49,17 @@ async def run(request: OperationRequest) -> Resource:
         issues += await asyncio.to_thread(_content_issues, resource, request.server.definitions)
     if not any(one.severity in ("error", "fatal", "warning") for one in issues):
         issues.append(errors.Issue("Aucun problème trouvé", "", "informational", "information"))
-    return outcome.resource(issues, request_id=request.request_id)
+    return outcome.resource(_worst_first(issues), request_id=request.request_id)
+
+
+def _worst_first(issues: list[errors.Issue]) -> list[errors.Issue]:
+    """As many as one outcome lists; what is left out is never worse than what is shown."""
+    if len(issues) <= outcome.MOST_ISSUES:
+        return issues
+    ranked = sorted(issues, key=lambda one: _RANKS.get(one.severity, 0))
+    shown, rest = ranked[: outcome.MOST_ISSUES - 1], ranked[outcome.MOST_ISSUES - 1 :]
+    text = f"{len(rest)} autres remarques ne sont pas listées"
+    return [*shown, errors.Issue(text, "", "too-long", rest[0].severity)]
 
 
 def _asked(request: OperationRequest) -> _Asked:

@@ -20,17 +20,24 @@ from common import errors
 from fhir_server import access, amounts, index, places, store
 from fhir_server.changes import Create, Delete, Update
 from fhir_server.conditions import (
+    Addresses,
     Amount,
+    And,
     Condition,
     Either,
     Extent,
     Keys,
+    Linked,
+    LinkedFrom,
     Moment,
+    Not,
+    Or,
     Present,
     Query,
     Rows,
     Sort,
     Text,
+    Types,
     Updated,
 )
 from fhir_server.rows import Memberships, Page
@@ -44,7 +51,10 @@ OTHER = 100  # a key belongs to one type: those of Other are this much higher
 FIRST = 0x5A5B5C5D5E5F6001  # no byte like another: keys stand side by side in a BLOB
 ORDERED_KEYS, KEYS = range(FIRST, FIRST + 4), range(FIRST, FIRST + 8)
 STRINGS, DATES = (1, 2), (11, 12)
+REFERENCES = {21: "Basic", 22: "Basic", 23: "Other"}  # which type has them
+MASKS = {param: index.reference_mask(type, str(param)) for param, type in REFERENCES.items()}
 WORDS = ("a", "ab", "abc", "b", "ba", "é", "z\U0010fffe")
+ADDRESS = 3  # a uri, kept as it is
 ADDRESSES = ("a", "a/b", "a/b/c", "a|1", "a|1.2", "a|12", "ab/c")
 GROUPS = [f"PractitionerRole/{name}" for name in "abcde"]
 AMOUNTS, UNITS = (21, 22), (0, 5, -6)
@@ -92,14 +102,17 @@ class Told:
 
     def rows(self, resource: dict[str, Any]) -> Rows:
         told = resource["rows"]
+        links = tuple((param, index.address(to)) for param, to in told["links"])
+        references = tuple(MASKS[param] ^ address for param, address in links)
         return Rows(
-            tuple(told["eq"]),
-            tuple(key for key in told["eq"] if (key - FIRST) % OTHER < len(ORDERED_KEYS)),
+            (*told["eq"], *references),
+            (*(key for key in told["eq"] if (key - FIRST) % OTHER < len(ORDERED_KEYS)), *references),
             tuple((param, folded, raw) for param, folded, raw in told["strings"]),
             tuple((param, lo, hi) for param, lo, hi in told["dates"]),
             told["sort_date"],
             told["patient"],
             tuple((param, unit, lo, hi) for param, unit, lo, hi in told["amounts"]),
+            links,
         )
 
     def patient(self, resource: dict[str, Any]) -> str | None:
@@ -125,16 +138,20 @@ class World:
 
 def a_resource(chance: random.Random, type: str) -> dict[str, Any]:
     """Index rows with few different values."""
-    words = chance.choice((WORDS, WORDS, ADDRESSES))
-    strings = {(param, word): None for param in STRINGS for word in chance.sample(words, chance.choice((0, 0, 1, 2)))}
+    strings = {(param, word): None for param in STRINGS for word in chance.sample(WORDS, chance.choice((0, 0, 1, 2)))}
+    addresses = chance.sample(ADDRESSES, chance.choice((0, 0, 1, 2)))
     dates = set()
     for param in DATES:
         for _ in range(chance.choice((0, 1, 1, 2))):
             lo = chance.randrange(6)
             dates.add((param, lo, lo + chance.randrange(4)))
+    targets = [f"{chance.choice(TYPES)}/r{chance.randrange(SIZE)}" for _ in range(chance.randrange(4))]
+    own = [param for param, its in REFERENCES.items() if its == type]
     rows = {
+        "links": sorted({(chance.choice(own), to) for to in targets}),
         "eq": sorted(key + OTHER * TYPES.index(type) for key in chance.sample(KEYS, chance.randrange(6))),
-        "strings": [(param, word if words is ADDRESSES else index.fold(word), word.upper()) for param, word in strings],
+        "strings": [(param, index.fold(word), word.upper()) for param, word in strings]
+        + [(ADDRESS, one, "") for one in addresses],
         "dates": sorted(dates),
         "sort_date": chance.choice((None, 0, 1, 2, 3)),
         "patient": chance.choice((None, "p1", "p2")),
@@ -197,14 +214,8 @@ def key_conditions(draw: st.DrawFn) -> Keys:
     return Keys(keys, negated, all(key in ORDERED_KEYS for key in keys), tuple(needles))
 
 
-def as_asked(mode: str, word: str) -> str:
-    if mode == "below":
-        return word.rstrip("/")
-    return word.upper() if mode == "exact" else index.fold(word)
-
-
 def text_condition(param: int, mode: Any, words: list[str]) -> Text:
-    return Text(param, mode, tuple(as_asked(mode, word) for word in words))
+    return Text(param, mode, tuple(word.upper() if mode == "exact" else index.fold(word) for word in words))
 
 
 def updated_tests(some: tuple[Any, ...]) -> Updated:
@@ -225,9 +236,10 @@ simple: st.SearchStrategy[Condition] = st.one_of(
     st.builds(
         text_condition,
         st.sampled_from(STRINGS),
-        st.sampled_from(("starts", "contains", "exact", "below")),
-        st.lists(st.sampled_from((*WORDS, *ADDRESSES, "", "no\0")), min_size=1, max_size=2),
+        st.sampled_from(("starts", "contains", "exact", "equals", "ends")),
+        st.lists(st.sampled_from((*WORDS, "", "no\0")), min_size=1, max_size=2),
     ),
+    st.builds(Text, st.just(ADDRESS), st.just("below"), st.lists(st.sampled_from(ADDRESSES), min_size=1).map(tuple)),
     st.builds(Moment, st.sampled_from(DATES), tests),
     st.builds(Present, st.sampled_from(STRINGS), st.just("str"), st.booleans()),
     st.builds(Present, st.sampled_from(DATES), st.just("dat"), st.booleans()),
@@ -246,32 +258,73 @@ conditions: st.SearchStrategy[Condition] = st.one_of(
 )
 sorts = st.one_of(
     st.builds(Sort, st.sampled_from(("updated", "id", "sort_date")), st.booleans()),
-    st.builds(Sort, st.just("str"), st.booleans(), st.sampled_from(STRINGS)),
+    st.builds(Sort, st.just("str"), st.booleans(), st.sampled_from((*STRINGS, ADDRESS))),
     st.builds(Sort, st.just("dat"), st.booleans(), st.sampled_from(DATES)),
     st.builds(Sort, st.just("num"), st.booleans(), st.sampled_from(AMOUNTS)),
     st.builds(Sort, st.just("body"), st.booleans(), st.just(0), st.just(needle)),
 )
 
 
-def in_type(condition: Condition, higher: int) -> Condition:
-    """The condition with the keys of one type."""
-    if isinstance(condition, Keys):
-        return replace(condition, any_of=tuple(key + higher for key in condition.any_of))
-    if isinstance(condition, Either):
-        ways = tuple(tuple(in_type(one, higher) for one in way) for way in condition.ways)
-        return replace(condition, ways=ways)
+def owned(condition: Condition, types: tuple[str, ...]) -> Condition:
+    """The condition with the keys of these types: a key belongs to one type."""
+    match condition:
+        case Keys(any_of):
+            keys = tuple(key + OTHER * TYPES.index(type) for key in any_of for type in types)
+            return replace(condition, any_of=keys)
+        case Either(ways):
+            return replace(condition, ways=tuple(tuple(owned(one, types) for one in way) for way in ways))
+        case And(of) | Or(of):
+            return replace(condition, of=tuple(owned(one, types) for one in of))
+        case Not(of):
+            return Not(owned(of, types))
+        case Linked(types=inner):
+            return replace(condition, where=tuple(owned(one, inner) for one in condition.where))
+        case LinkedFrom(type):
+            return replace(condition, where=tuple(owned(one, (type,)) for one in condition.where))
     return condition
 
 
-def a_query(type: str, where: list[Condition], sort: list[Sort], count: int) -> Query:
-    higher = OTHER * TYPES.index(type)
-    return Query(type, tuple(in_type(one, higher) for one in where), tuple(sort), count)
+def a_query(types: tuple[str, ...], where: list[Condition], sort: list[Sort], count: int) -> Query:
+    several = types if len(types) > 1 else ()
+    return Query(types[0], tuple(owned(one, types) for one in where), tuple(sort), count, types=several)
 
 
+def chained(params: list[int], types: list[str], where: list[Condition]) -> Linked:
+    return Linked(tuple(params), tuple(MASKS[one] for one in params), tuple(types), tuple(where))
+
+
+def has(param: int, where: list[Condition]) -> LinkedFrom:
+    return LinkedFrom(REFERENCES[param], param, MASKS[param], tuple(where))
+
+
+def joined(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+    some, params = st.lists(inner, max_size=2), st.sampled_from(list(REFERENCES))
+    types = st.lists(st.sampled_from(TYPES), min_size=1, max_size=2, unique=True)
+    chains = st.builds(chained, st.lists(params, min_size=1, max_size=3, unique=True), types, some)
+    return st.one_of(
+        chains, chains, st.builds(has, params, some), st.builds(has, params, some), inner.map(Not),
+        some.map(tuple).map(And), some.map(tuple).map(Or),
+    )  # fmt: skip
+
+
+def an_address(number: int) -> int:
+    return index.address(f"{TYPES[number % 2]}/r{number}")
+
+
+nested = st.recursive(
+    st.one_of(
+        conditions,
+        conditions,
+        st.lists(st.sampled_from(TYPES), min_size=1, max_size=2).map(tuple).map(Types),
+        st.lists(st.integers(0, SIZE), max_size=9).map(lambda some: Addresses(tuple(map(an_address, some)))),
+    ),
+    joined,
+    max_leaves=3,
+)
 queries = st.builds(
     a_query,
-    st.sampled_from(TYPES),
-    st.lists(conditions, max_size=3),
+    st.sampled_from([(TYPES[0],), (TYPES[1],), TYPES]),
+    st.lists(nested, max_size=3),
     st.lists(sorts, max_size=2),
     st.integers(1, 40),
 )

@@ -6,11 +6,11 @@ Looks at index rows only, one resource after the other; knows no SQL, no rights,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_server import conditions, dates
+from fhir_server import conditions, dates, index
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,21 @@ class Indexed:
     body: bytes
     rows: conditions.Rows
 
+    @property
+    def address(self) -> int:
+        return index.address(f"{self.type}/{self.id}")
 
-def matching(query: conditions.Query, resources: Iterable[Indexed]) -> list[Indexed]:
-    """All that match, in the order of the query; `count` and `after` are not looked at."""
-    found = [one for one in resources if one.type == query.type and all(_meets(one, c) for c in query.where)]
+    def refers(self, params: Iterable[int], to: Indexed) -> bool:
+        return any((param, to.address) in self.rows.links for param in params)
+
+
+def matching(query: conditions.Query, resources: Collection[Indexed]) -> list[Indexed]:
+    """All that match, in the order of the query; `count` and `after` are not looked at.
+
+    References lead to `resources` alone: give what the caller sees.
+    """
+    types = query.types or (query.type,)
+    found = [one for one in resources if one.type in types and all(_meets(one, c, resources) for c in query.where)]
     return ordered(query.sort, found)
 
 
@@ -46,16 +57,16 @@ def ordered(sort: Sequence[conditions.Sort], found: Iterable[Indexed]) -> list[I
     return result
 
 
-def _meets(one: Indexed, condition: conditions.Condition) -> bool:
+def _meets(one: Indexed, condition: conditions.Condition, seen: Collection[Indexed]) -> bool:
     match condition:
-        case conditions.Keys(any_of, negated, _, needles):
+        case conditions.Keys(any_of, negated, _, needles, _):
             hit = not set(any_of).isdisjoint(one.rows.eq)
             return hit != negated and (not needles or any(needle in one.body for needle in needles))
-        case conditions.Text(param, mode, values):
-            stored = [row for row in one.rows.strings if row[0] == param]
+        case conditions.Text(param, mode, values, also):
+            stored = [row for row in one.rows.strings if row[0] in (param, *also)]
             return any(_text(mode, value, folded, raw) for _, folded, raw in stored for value in values)
-        case conditions.Moment(param, tests):
-            return any(_within(tests, lo, hi) for number, lo, hi in one.rows.dates if number == param)
+        case conditions.Moment(param, tests, also):
+            return any(_within(tests, lo, hi) for number, lo, hi in one.rows.dates if number in (param, *also))
         case conditions.Amount(param, tests):
             return any(_measures(param, test, row) for test in tests for row in one.rows.amounts)
         case conditions.Extent(param, units, start, end):
@@ -67,18 +78,34 @@ def _meets(one: Indexed, condition: conditions.Condition) -> bool:
                 _distance(place, (condition.latitude, condition.longitude)) <= condition.metres for place in places
             )
         case conditions.Either(ways, negated):
-            return any(all(_meets(one, part) for part in way) for way in ways) != negated
-        case conditions.Present(param, table, present):
+            return any(all(_meets(one, part, seen) for part in way) for way in ways) != negated
+        case conditions.Present(param, table, present, also):
             rows: dict[str, Iterable[tuple[Any, ...]]] = {
                 "str": one.rows.strings,
                 "dat": one.rows.dates,
                 "num": one.rows.amounts,
             }
-            return any(row[0] == param for row in rows[table]) == present
+            return any(row[0] in (param, *also) for row in rows[table]) == present
         case conditions.Ids(ids):
             return one.id in ids
         case conditions.Updated(tests):
             return _within(tests, one.updated, one.updated)
+        case conditions.Types(types):
+            return one.type in types
+        case conditions.Addresses(any_of):
+            return one.address in any_of
+        case conditions.And(of):
+            return all(_meets(one, part, seen) for part in of)
+        case conditions.Or(of):
+            return any(_meets(one, part, seen) for part in of)
+        case conditions.Not(of):
+            return not _meets(one, of, seen)
+        case conditions.Linked(params, _, types, where):
+            targets = [to for to in seen if to.type in types and one.refers(params, to)]
+            return any(all(_meets(to, part, seen) for part in where) for to in targets)
+        case conditions.LinkedFrom(type, param, _, where):
+            sources = [by for by in seen if by.type == type and by.refers((param,), one)]
+            return any(all(_meets(by, part, seen) for part in where) for by in sources)
 
 
 def _within(tests: Iterable[tuple[conditions.Prefix, int, int]], lo: int, hi: int) -> bool:
@@ -112,6 +139,10 @@ def _text(mode: str, value: str, folded: str, raw: str) -> bool:
         return raw == value
     if mode == "below":
         return folded == value or folded.startswith((value + ".",) if "|" in value else (value + "/", value + "|"))
+    if mode == "equals":
+        return folded == value
+    if mode == "ends":
+        return folded.endswith(value)
     return value in folded if mode == "contains" else folded.startswith(value)
 
 
@@ -124,7 +155,7 @@ def _value(one: Indexed, key: conditions.Sort) -> Any:
         case "sort_date":
             return one.rows.sort_date
         case "dat":
-            spans = [row for row in one.rows.dates if row[0] == key.param]
+            spans = [row for row in one.rows.dates if row[0] in (key.param, *key.also)]
             return _edge([hi for _, _, hi in spans] if key.descending else [lo for _, lo, _ in spans], key)
         case "body":
             assert key.read
@@ -133,7 +164,7 @@ def _value(one: Indexed, key: conditions.Sort) -> Any:
             rows = [row for row in one.rows.amounts if row[:2] == (key.param, 0)]
             return _edge([hi for *_, hi in rows] if key.descending else [lo for *_, lo, _ in rows], key)
         case "str":
-            return _edge([folded for number, folded, _ in one.rows.strings if number == key.param], key)
+            return _edge([folded for number, folded, _ in one.rows.strings if number in (key.param, *key.also)], key)
 
 
 def _edge(values: list[Any], key: conditions.Sort) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from tests.fhir_server import oracle
 
 DEFINITIONS = load.definitions()
 TABLES = DEFINITIONS.search
+UCUM = "http://unitsofmeasure.org"
+LOINC = "http://loinc.org"
 BASE = "https://hub.example/fhir"
 INDEXER = index.Indexer(DEFINITIONS, base=BASE)
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -60,3 +63,16 @@ def escaped(value: str) -> str:
     for sign in "\\,|$":
         value = value.replace(sign, "\\" + sign)
     return value
+
+
+def a_quantity(value: Any, code: str | None = "mg", **more: Any) -> dict[str, Any]:
+    coded = {"system": UCUM, "code": code} if code else {}
+    return {"value": Decimal(str(value)), **coded, **more}
+
+
+def measured(value: Any, code: str | None = "mg", **more: Any) -> dict[str, Any]:
+    return {"valueQuantity": a_quantity(value, code, **more)}
+
+
+def coded(code: str, system: str | None = LOINC) -> dict[str, Any]:
+    return {"coding": [{"code": code, **({"system": system} if system else {})}]}

@@ -16,14 +16,24 @@ from sqlalchemy import Table, UniqueConstraint
 
 from fhir_server import store, tables
 from fhir_server.changes import Claim, Create, Delete, Enqueue, Finish, Settle, Update
-from fhir_server.engines import postgres, postgres_claims, postgres_follow, postgres_outbox, postgres_write
+from fhir_server.engines import (
+    postgres,
+    postgres_bulk,
+    postgres_claims,
+    postgres_follow,
+    postgres_notices,
+    postgres_outbox,
+    postgres_write,
+)
 from fhir_server.r4 import load
 from hub.migrations import run as migrations
 from tests.fhir_server import worlds
 from tests.fhir_server.worlds import SYSTEM, a_patient, a_task, an_observation, create, update
 
 TABLES = tables.schema("postgresql").tables
-MODULES = (postgres, postgres_claims, postgres_follow, postgres_outbox, postgres_write)
+MODULES = (
+    postgres, postgres_bulk, postgres_claims, postgres_follow, postgres_notices, postgres_outbox, postgres_write,
+)  # fmt: skip
 SQL = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
     for module in MODULES

@@ -118,7 +118,7 @@ def test_iterating_is_for_those_who_follow_it():
     [
         "_include=Observation:subject", "_include=Encounter:date", "_include=Encounter:nope", "_include=Encounter",
         "_include=Encounter:subject:Nope", "_include=Encounter:subject:Organization", "_include=Nope:x", "_include=",
-        "_include:exact=Encounter:subject", "_revinclude=*", "_revinclude=Patient:link", "_revinclude=a:b:c:d",
+        "_include:exact=Encounter:subject", "_revinclude=Patient:link", "_revinclude=a:b:c:d",
         "_revinclude=Observation:code",
     ],
 )  # fmt: skip
@@ -129,13 +129,13 @@ def test_includes_that_lead_nowhere_are_refused(asked):
 
 
 def test_what_refers_to_a_page_is_one_search():
-    asked = query.referring(query.Include("Observation", "subject"), ["Patient/1", "Patient/2"], count=50)
+    asked = query.referring([query.Include("Observation", "subject")], ["Patient/1", "Patient/2"], count=50)
     observations = [
         indexed({"resourceType": "Observation", "subject": {"reference": f"Patient/{n}"}}, n) for n in range(4)
     ]
     assert {one.rid for one in oracle.matching(asked, observations)} == {1, 2}
     assert asked.count == 50
-    assert oracle.matching(query.referring(query.Include("Observation", "subject"), [], count=1), observations) == []
+    assert oracle.matching(query.referring([query.Include("Observation", "subject")], [], count=1), observations) == []
 
 
 # ---- refusals ------------------------------------------------------------------------------------------------------
@@ -150,11 +150,26 @@ def test_what_refers_to_a_page_is_one_search():
         ("phonetic:exact=x", "possibles : :missing"),
         ("age=3", "ne disent pas où lire"),
         ("_text=x", "plein texte n'est pas encore disponible"),
-        ("_has:Observation:patient:code=x", "pas encore disponible"),
-        ("_list=1", "pas encore disponible"),
-        ("general-practitioner.name=x", "chaînage"),
-        ("general-practitioner:Practitioner.name=x", "chaînage"),
-        ("name.family=x", "inconnu"),
+        ("_has:Observation:patient=x", "attendu _has"),
+        ("_has:Observation:patient:=x", "attendu _has"),
+        ("_has:Observation:code:code=x", "pas de paramètre référence"),
+        ("_has:Observation:encounter:code=x", "ne désigne jamais Patient"),
+        ("_has:Nope:patient:code=x", "n'existe pas"),
+        ("_has:Observation:patient:nope=x", "inconnu pour Observation"),
+        ("_list=$current-allergies", "fonctionnelles"),
+        ("_contained=true", "contenue"),
+        ("_containedType=container", "contenue"),
+        ("_type=Patient", "racine"),
+        ("general-practitioner.nope=x", "inconnu pour Practitioner"),
+        ("general-practitioner:Group.name=x", "ne désigne jamais Group"),
+        ("general-practitioner:Nope.name=x", "n'existe pas"),
+        ("general-practitioner.name:sounds=x", "modificateur"),
+        ("general-practitioner.name=", "vide"),
+        ("name.family=x", "n'est pas une référence"),
+        ("nope.family=x", "inconnu pour Patient"),
+        (".family=x", "inconnu"),
+        ("link." * 9 + "name=x", "au plus 8 étapes"),
+        ("_has:Patient:link:" * 9 + "name=x", "au plus 8 étapes"),
         ("name:text=x", "possibles : :missing :exact :contains"),
         ("gender:in=x", "possibles : :missing :not"),
         ("birthdate:exact=2000", "modificateur"),
@@ -211,7 +226,11 @@ def test_every_declared_parameter_can_be_asked():
 PIECES = st.one_of(
     st.text(max_size=12),
     st.sampled_from(
-        [param.code for type in ("Patient", "Task") for param in TABLES.params(type)]
+        [
+            param.code
+            for type in ("Patient", "Task", "Observation", "MolecularSequence")
+            for param in TABLES.params(type)
+        ]
         + ["_count", "_sort", "_include", "_revinclude", "_summary", "_after", "_total", "_elements", "_format", "_has"]
         + [":", ":not", ":missing", ":exact", ":identifier", ":Patient", ":iterate", ".", ",", "|", "\\", "$", "*", "-"]
         + [
@@ -233,7 +252,11 @@ PIECES = st.one_of(
 TEXTS = st.lists(PIECES, max_size=4).map("".join)
 
 
-@given(st.sampled_from(["Patient", "Task"]), st.lists(st.tuples(TEXTS, TEXTS), max_size=4), st.booleans())
+@given(
+    st.sampled_from(["Patient", "Task", "Observation", "Location", "MolecularSequence"]),
+    st.lists(st.tuples(TEXTS, TEXTS), max_size=4),
+    st.booleans(),
+)
 @example("Patient", [("name", "\\")], False)
 def test_whatever_is_asked_is_understood_or_refused(type, params, lenient):
     asked = understood_or_refused(type, params, lenient=lenient)

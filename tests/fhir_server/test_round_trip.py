@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import msgspec
 import pytest
 
 from common import clock
-from fhir_server import dates, query
+from fhir_server import dates, phonetics, query
 from fhir_server.r4 import extract, search_params
+from fhir_server.r4.search_leaves import Sink
 from tests.fhir_server import filled, oracle
 from tests.fhir_server.searching import BASE, DEFINITIONS, NOW, TABLES, escaped, indexed
 
@@ -53,7 +56,42 @@ def _assert_found(resource: dict[str, Any]) -> None:
 
 def _searches(resource: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """A search for each value that the resource has."""
-    found = EXTRACTOR.values(resource)
+    sums = [param for param in TABLES.params(resource["resourceType"]) if param.union]
+    for name, value in [*_simple(EXTRACTOR.values(resource)), *_measured(EXTRACTOR.values(resource))]:
+        yield name, value
+        yield from ((one.code, value) for one in sums if name in one.union)
+
+
+def _measured(found: Sink) -> Iterator[tuple[str, str]]:
+    """Searches for what is compared, combined, near, heard."""
+    for param, low, high in found.numbers:
+        yield from ((param.code, one) for one in _between(low, high))
+    for param, low, high, system, code, unit, _ in found.quantities:
+        for one in _between(low, high):
+            yield param.code, one
+            if code:
+                yield param.code, f"{one}|{escaped(system or '')}|{escaped(code)}"
+                yield param.code, f"{one}||{escaped(code)}"
+            if unit:
+                yield param.code, f"{one}||{escaped(unit)}"
+    for param, system, code, value in found.typed:
+        yield f"{param.code}:of-type", "|".join(map(escaped, (system, code, value)))
+    for param, latitude, longitude in found.points:
+        yield param.code, f"{latitude}|{longitude}|1|m"
+    for param, text in found.sounds:
+        if phonetics.sounds(text):
+            yield param.code, escaped(text)
+    for param, parts in found.composites:
+        ways = [[value for name, value in [*_simple(one), *_measured(one)] if ":" not in name] for one in parts]
+        yield from ((param.code, "$".join(one)) for one in itertools.product(*ways))
+
+
+def _between(low: Decimal, high: Decimal) -> list[str]:
+    at = [str(low)] if low == high else []
+    return at + [f"{prefix}{end}" for prefix, end in (("ge", low), ("le", high)) if end.is_finite()]
+
+
+def _simple(found: Sink) -> Iterator[tuple[str, str]]:
     for param, system, code, _ in found.tokens:
         if code is not None:
             yield param.code, escaped(code)
@@ -75,6 +113,8 @@ def _searches(resource: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield param.code, f"le{_instant(hi)}"
     for param, uri in found.uris:
         yield param.code, escaped(uri)
+        yield f"{param.code}:below", escaped(uri)
+        yield f"{param.code}:above", escaped(uri)
 
 
 def _instant(moment: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -13,7 +14,7 @@ import pytest
 from common import clock
 from fhir_server import access, ids, store, timeline
 from fhir_server.changes import Delete
-from fhir_server.engines import postgres_past, sqlite_past
+from fhir_server.engines import past, postgres_past, sqlite_past
 from fhir_server.rows import Moved, Put, Row, Write
 from tests.fhir_server import worlds
 from tests.fhir_server.worlds import NADIA, SYSTEM, a_patient, a_role, a_task, an_observation, create, update
@@ -107,9 +108,9 @@ async def test_nothing_older_than_the_complete_moment_is_committed_afterwards(op
     writing = [asyncio.create_task(write(n)) for n in range(8)]
     while not all(task.done() for task in writing):
         found = await one.past(asking(), caller=SYSTEM)
-        promised.append(
-            (found.complete, {(row.ref, row.version) for row in found.rows if row.updated < found.complete})
-        )
+        assert found.complete is not None
+        seen = {(row.ref, row.version) for row in found.rows if row.updated < found.complete}
+        promised.append((found.complete, seen))
         await asyncio.sleep(0.005)
     await asyncio.gather(*writing)
     last = (await one.past(asking(), caller=SYSTEM)).rows
@@ -123,7 +124,8 @@ async def test_nothing_older_than_the_complete_moment_is_committed_afterwards(op
 async def test_whoever_asks_again_finds_what_another_process_committed_late(
     opened: Opened, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_past, "MARGIN_MICROS", 0)  # the writer's transaction alone has to hold it back
+    # Less than what it waits for: the open transaction itself has to hold the moment back.
+    monkeypatch.setattr(postgres_past, "MARGIN_MICROS", 100_000)
     slow, quick = await opened(clock=clock.system), await opened(clock=clock.system, worker=1)
     made = await create(slow, a_patient())
     with psycopg.connect(url) as lock:
@@ -135,9 +137,25 @@ async def test_whoever_asks_again_finds_what_another_process_committed_late(
         assert [(row.ref, row.version) for row in found.rows] == [(newer.ref, 1), (made.ref, 1)]
     done = await late
     assert done.updated < newer.updated
+    assert found.complete is not None
     assert found.complete <= done.updated
     again = await quick.past(asking(since=found.complete), caller=SYSTEM)
     assert (done.ref, done.version) in [(row.ref, row.version) for row in again.rows]
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("asked", [asking(), asking(types=("Patient",), since=1, after=(5, 5, 5))])
+async def test_a_history_reads_a_range_of_an_index_of_each_type(
+    record: store.Store, hands: worlds.Hands, url: str, asked: timeline.Asked
+) -> None:
+    await fill(record, hands)
+    select = past.Select(sqlite_past.DIALECT, asked, None)
+    with sqlite3.connect(url) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {select.sql()}", select.statement.args)]
+    read = [line for line in plan if line.startswith(("SEARCH", "SCAN")) and line.split()[1] in ("r", "v")]
+    assert [line for line in read if line.startswith("SCAN")] == []
+    assert sum("resource_by_update (type=?" in line for line in read) == len(asked.types)
+    assert sum("version_by_update (type=?" in line for line in read) == len(asked.types)
 
 
 def test_a_commit_that_waited_too_long_is_prepared_again() -> None:

@@ -21,6 +21,7 @@ _WORDS = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _KEYS = sa.LargeBinary().with_variant(ARRAY(sa.BigInteger), "postgresql")
 _BYTES = sa.LargeBinary()
 _ALIVE = sa.text("deleted = 0")
+_GONE = sa.text("deleted = 1")
 _WAITING = sa.text("state = 'waiting'")
 
 
@@ -31,16 +32,21 @@ def upgrade() -> None:
     _search(spread)
     _queues(spread)
     _journal(spread)
+    _secret()
+    _job()
+    _notices()
     if spread:
         _locator()
         # The planner needs more than the hundred commonest keys to tell a rare one from a frequent one.
         op.execute("ALTER TABLE resource ALTER COLUMN eq SET STATISTICS 1000")
         op.execute("ALTER TABLE hot ALTER COLUMN hash SET STATISTICS 1000")
+        op.execute("ALTER TABLE num ALTER COLUMN unit SET STATISTICS 1000")
 
 
 def downgrade() -> None:
     """Drop everything."""
-    names = ["resource", "version", "hot", "str", "dat", "num", "event", "outbox", "unique_key", "journal"]
+    names = "resource version hot str dat num link event outbox unique_key journal secret job".split()
+    names += ["subscriber", "notice", "follower"]
     spread = op.get_bind().dialect.name == "postgresql"
     for name in [*names, "locator"] if spread else names:
         op.drop_table(name)
@@ -73,6 +79,7 @@ def _resource(spread: bool) -> None:
         _column("rid", _BIG),
         _column("type", _WORDS),
         _column("fid", _WORDS),
+        _column("address", _BIG),
         _column("version", sa.Integer()),
         _column("updated", _BIG),
         _column("deleted", _SMALL),
@@ -87,6 +94,8 @@ def _resource(spread: bool) -> None:
     )
     _index("resource_by_date", "resource", "type", "sort_date", "rid", where=_ALIVE)
     _index("resource_by_update", "resource", "type", "updated", "rid")
+    _index("resource_by_address", "resource", "address")
+    _index("resource_gone", "resource", "type", "updated", "rid", where=_GONE)
     if spread:
         op.create_index(
             "resource_keys",
@@ -148,6 +157,15 @@ def _search(spread: bool) -> None:
     _index("dat_by_start", "dat", "param", "lo", "rid", "hi", *part)
     _index("dat_by_end", "dat", "param", "hi", "rid", "lo", *part)
     _numbers(spread, part)
+    _table(
+        "link",
+        *_part(spread),
+        _column("rid", _BIG),
+        _column("param", sa.Integer()),
+        _column("address", _BIG),
+        _key(spread, "rid", "param", "address"),
+        rowid=False,
+    )
 
 
 def _numbers(spread: bool, part: list[str]) -> None:
@@ -232,6 +250,82 @@ def _journal(spread: bool) -> None:
     _index("journal_by_key", "journal", "door", "key")
     _index("journal_by_state", "journal", "state", "at")
     _index("journal_by_time", "journal", "at")
+
+
+def _secret() -> None:
+    _table(
+        "secret",
+        _column("part", _BIG),
+        _column("name", _WORDS),
+        _column("value", _BYTES),
+        sa.PrimaryKeyConstraint("part", "name"),
+    )
+
+
+def _job() -> None:
+    _table(
+        "job",
+        _column("part", _BIG),
+        _column("id", _WORDS),
+        _column("kind", _WORDS),
+        _column("owner", _WORDS),
+        _column("caller", _WORDS),
+        _column("request", _WORDS),
+        _column("state", _WORDS),
+        _column("progress", _WORDS),
+        _column("created", _BIG),
+        _column("expires", _BIG),
+        _column("leased_until", _BIG),
+        _column("holder", _SMALL),
+        _column("attempts", sa.Integer()),
+        sa.PrimaryKeyConstraint("part", "id"),
+    )
+    _index("job_by_state", "job", "state", "created")
+
+
+def _notices() -> None:
+    _table(
+        "subscriber",
+        _column("part", _BIG),
+        _column("fid", _WORDS),
+        _column("owner", _WORDS),
+        _column("secrets", _WORDS),
+        _column("state", _WORDS),
+        _column("since", _BIG),
+        _column("last", _BIG),
+        _column("sent", _BIG),
+        _column("due", _BIG),
+        _column("attempts", sa.Integer()),
+        _column("failing", _BIG),
+        _column("error", _WORDS),
+        sa.PrimaryKeyConstraint("part", "fid"),
+        rowid=False,
+    )
+    _table(
+        "notice",
+        _column("part", _BIG),
+        _column("fid", _WORDS),
+        _column("number", _BIG),
+        _column("seq", _BIG),
+        _column("focus_type", _WORDS),
+        _column("focus_id", _WORDS),
+        _column("version", sa.Integer()),
+        _column("method", _WORDS),
+        _column("at", _BIG),
+        sa.PrimaryKeyConstraint("part", "fid", "number"),
+        rowid=False,
+    )
+    _table(
+        "follower",
+        _column("part", _BIG),
+        _column("name", _WORDS),
+        _column("tx", _BIG),
+        _column("seq", _BIG),
+        _column("holder", _WORDS),
+        _column("held_until", _BIG),
+        sa.PrimaryKeyConstraint("part", "name"),
+        rowid=False,
+    )
 
 
 def _locator() -> None:

@@ -25,6 +25,8 @@ COSTLY = [
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!'.matches('(a+)+$')",
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!'.matches('(a|aa)*$')",
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!'.replaceMatches('a*a*a*a*a*b', 'x')",
+    "descendants().select('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'.matches('a*a*b'))"
+    ".combine(descendants().select('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'.matches('a*a*a*b')))",
     "'aa'.matches('(a)\\\\1')",
     "'a'.matches('(')",
     "descendants().select(%resource.descendants().select(%resource.descendants().select(%resource.descendants())))",

@@ -9,7 +9,7 @@ import pytest
 from fhir_server.fhirpath import evaluate, invariants
 from fhir_server.r4 import bindings, constraints, load, report
 from tests.fhir_server import filled
-from tests.fhir_server.r4.generated import Maker
+from tests.fhir_server.r4.generated import Maker, spoil
 
 # By hand they are stricter where the expression gives nothing, or join several keys; the others are left to the report.
 NOT_THE_SAME = frozenset({"ext-1", "cpb-14", "msq-6", "tim-9", "opd-3", "bdl-11", "que-7"})
@@ -56,6 +56,16 @@ def test_what_is_found_by_hand_is_found_by_the_expressions(
     assert compared > 100
 
 
+def test_invariants_of_broken_resources_never_fail(definitions: load.Definitions, rules: constraints.Rules) -> None:
+    for seed in range(300):
+        random = Random(seed)
+        resource = Maker(definitions, seed, ["x y", "Zoé"]).resource(random.choice(definitions.types))
+        for _ in range(3):
+            spoil(resource, random)
+        if resource:
+            assert isinstance(invariants.broken(resource, definitions, rules), list)
+
+
 @pytest.mark.parametrize("variant", [0, 1])
 def test_resources_with_everything_in_them_break_only_known_rules(
     definitions: load.Definitions, rules: constraints.Rules, variant: int
@@ -67,3 +77,11 @@ def test_resources_with_everything_in_them_break_only_known_rules(
         errors = {one.text.partition(" : ")[0].partition("-")[0] for one in found if one.severity == "error"}
         if type in ("Patient", "Observation", "Encounter", "Practitioner", "Task"):
             assert errors <= {"drt", "inv", "obs", "qty", "tim"}, found
+
+
+def test_what_hl7_published_breaks_no_rule(definitions: load.Definitions, rules: constraints.Rules) -> None:
+    published = [*load.raw_search_parameters()[::40], *load.raw_compartments()]
+    assert len(published) > 30
+    for resource in published:
+        found = invariants.broken(resource, definitions, rules)
+        assert [one for one in found if one.severity == "error"] == []

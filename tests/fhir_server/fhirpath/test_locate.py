@@ -53,6 +53,13 @@ def test_what_does_not_exist_has_no_place(patient: dict[str, Any], definitions: 
     assert evaluate.locate("Patient.photo", patient, definitions) == []
 
 
+def test_what_a_reference_names_inside_the_resource_has_its_own_place(
+    patient: dict[str, Any], definitions: load.Definitions
+) -> None:
+    [place] = evaluate.locate("Patient.managingOrganization.resolve()", patient, definitions)
+    assert (place.holder is patient, place.key, place.index) == (True, "contained", 0)
+
+
 def test_a_calculated_value_has_no_place(patient: dict[str, Any], definitions: load.Definitions) -> None:
     with pytest.raises(parse.Unusable):
         evaluate.locate("Patient.name.count()", patient, definitions)

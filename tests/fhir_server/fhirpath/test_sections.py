@@ -91,6 +91,10 @@ CASES: dict[str, list[tuple[str, list[Any]]]] = {
         ("name.first().single().use", ["official"]),
         ("(1 | 2 | 3).intersect(2 | 3 | 4)", [2, 3]),
         ("(1 | 2 | 3).exclude(2)", [1, 3]),
+        ("(3 | 1 | 2).sort()", [1, 2, 3]),
+        ("('a' | 'c' | 'b').sort(-$this)", ["c", "b", "a"]),
+        ("telecom.sort(rank).system", ["email", "phone"]),
+        ("name.sort(family, -use).use", ["usual", "official"]),
     ],
     "combining": [
         ("(1 | 2) | (2 | 3)", [1, 2, 3]),
@@ -194,6 +198,8 @@ CASES: dict[str, list[tuple[str, list[Any]]]] = {
         ("1 'kg' = 1 'm'", []),
         ("7 days = 1 week", [True]),
         ("1 year = 1 'a'", []),
+        ("1 'cm'.comparable(1 '[in_i]')", [True]),
+        ("1 'cm'.comparable(1 's')", [False]),
         ("1 year ~ 1 'a'", [True]),
         ("birthDate = @1980-05-11", [True]),
         ("1 = 'a'", [False]),
@@ -224,6 +230,11 @@ CASES: dict[str, list[tuple[str, list[Any]]]] = {
         ("(multipleBirth as boolean).empty()", [True]),
         ("birthDate.type().name", ["date"]),
         ("contact is BackboneElement", []),
+        ("gender.ofType(string)", []),
+        ("gender.as(code)", ["female"]),
+        ("1 > 2 is Boolean", [True]),
+        ("1 | 1 is Integer", [True]),
+        ("$this is System.Patient", [False]),
     ],
     "membership": [
         ("'Ana' in name.given", [True]),
@@ -274,6 +285,8 @@ CASES: dict[str, list[tuple[str, list[Any]]]] = {
         ("@2020-01-01T00:00:10.5 - 11 seconds", ["2019-12-31T23:59:59.5"]),
         ("@T23:30 + 45 minutes", ["00:15"]),
         ("@9999-12-31 + 1 day", []),
+        ("@2020-01-01 + 7.7 days", ["2020-01-08"]),
+        ("@2020-01-01T00:00:00Z + 0.5 's'", ["2020-01-01T00:00:00Z"]),
         ("birthDate + 1 week", ["1980-05-18"]),
     ],
     "aggregates and variables": [
@@ -285,6 +298,8 @@ CASES: dict[str, list[tuple[str, list[Any]]]] = {
         ("managingOrganization.resolve().name", ["Clinique des Essais"]),
         ("managingOrganization.resolve() is Organization", [True]),
         ("generalPractitioner.resolve()", []),
+        ("conformsTo('http://hl7.org/fhir/StructureDefinition/Patient')", [True]),
+        ("conformsTo('http://hl7.org/fhir/StructureDefinition/Group')", [False]),
         ("getResourceKey()", ["essai"]),
         ("generalPractitioner.getReferenceKey()", ["abc", "def"]),
         ("generalPractitioner.getReferenceKey(PractitionerRole)", ["def"]),
@@ -338,6 +353,8 @@ def test_what_cannot_be_read_is_refused_in_french(ask: Ask, expression: str) -> 
 MISFITS = [
     "name.given.upper()", "name.single()", "'a' < 1", "name < name", "1 + 'a'", "active + 1",
     "(1 | 2).not()", "'a'.substring('b')", "name.is(HumanName)", "-'a'", "1.round(-1)", "('a').allTrue()",
+    "@2020-01-01 + 1 'cm'", "@2020-01-01 + 1 'mo'", "name.iif(true, 1)", "name.as(HumanName)",
+    "1.comparable(2)",
 ]  # fmt: skip
 
 

@@ -159,6 +159,12 @@ async def test_the_links_say_what_was_asked(fhir: Client, told: list[tuple[str, 
     assert as_xml.text.count("<entry>") == len(told)
 
 
+async def test_only_the_first_page_says_up_to_when_it_is_complete(fhir: Client, told: list[tuple[str, str]]) -> None:
+    first = (await fhir.get("/_history?_count=4")).json()
+    second = (await fhir.get(link(first, "next") or "")).json()
+    assert ("lastUpdated" in first["meta"], "meta" in second, len(second["entry"])) == (True, False, len(told) - 4)
+
+
 async def test_asking_again_from_where_the_history_was_complete_misses_nothing(fhir: Client) -> None:
     seen: set[str] = set()
     moment = "2020-01-01T00:00:00Z"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from urllib.parse import parse_qsl, quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common import errors
-from fhir_server import media
+from fhir_server import entries, media
 
 
 @pytest.mark.parametrize(
@@ -158,3 +161,22 @@ def test_preferences_are_understood_or_ignored(header: bytes, returns: str, leni
 
 def test_pretty_json_keeps_the_digits() -> None:
     assert media.indented(b'{"a":1.50}') == b'{\n  "a": 1.50\n}'
+
+
+@given(
+    st.lists(st.sampled_from(["a", "=", "&", "+", "%", "2", "%20", "%C3%A9", "%E9", "|", ";", "é", "%26"]), max_size=9)
+)
+def test_parameters_are_read_as_the_standard_library_reads_a_form(pieces: list[str]) -> None:
+    raw = "".join(pieces)
+    try:
+        expected = parse_qsl(raw, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        with pytest.raises(errors.Unreadable):
+            media.parameters(raw.encode())
+    else:
+        assert media.parameters(raw.encode()) == expected
+
+
+@given(st.text(alphabet="aZé|&=+ %:/,.-_~€😀\"'\\<", max_size=8))
+def test_links_are_escaped_as_the_standard_library_escapes(value: str) -> None:
+    assert entries.link("x", [("n", value)]) == f"x?n={quote(value, safe=':/,')}"

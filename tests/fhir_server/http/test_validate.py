@@ -144,6 +144,15 @@ async def test_a_write_that_the_scopes_do_not_cover_is_an_issue(as_: Any) -> Non
     assert [one["code"] for one in found] == ["forbidden"]
 
 
+async def test_of_many_remarks_the_worst_are_listed(fhir: Client) -> None:
+    entries = [{"resource": a_patient()} for _ in range(300)] + [{"resource": a_patient(contact=[{"gender": "male"}])}]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    found = await issues(fhir, bundle, "/Bundle/$validate")
+    assert len(found) == 200
+    assert found[0]["expression"] == ["Bundle.entry[300].resource.contact[0]"]
+    assert (found[-1]["severity"], found[-1]["code"]) == ("information", "too-long")
+
+
 @pytest.mark.parametrize(
     ("query", "body"),
     [
