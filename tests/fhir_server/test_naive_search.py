@@ -167,14 +167,14 @@ def story(hub: Hub, type: str, params: Params, found: list[str], expected: list[
 
 def check(hub: Hub, definitions: load.Definitions, searches: int) -> None:
     @settings(max_examples=searches, deadline=None, suppress_health_check=LONG, database=None)
-    @given(asked.Asking(definitions).searches(chains=CHAINS), st.integers(1, 7))
+    @given(asked.Asking(definitions).searches(), st.integers(1, 7))
     def agree(search: tuple[str, Params], count: int) -> None:
         compare(hub, *search, count)
 
     agree()
 
 
-CHAINS = False
+
 
 
 def test_a_search_finds_what_r4_says(filled: Callable[[int], Hub], definitions: load.Definitions) -> None:

@@ -94,13 +94,12 @@ class Asking:
         stated = [one.code for one in mine if values.parameter(type, one.code) is not None and one.expression]
         return tuple(code for code in stated if code not in LEFT_OUT)
 
-    def searches(self, *, chains: bool = True) -> st.SearchStrategy[tuple[str, list[Pair]]]:
+    def searches(self) -> st.SearchStrategy[tuple[str, list[Pair]]]:
         """A type and the parameters of a search on it."""
 
         def of(type: str) -> st.SearchStrategy[tuple[str, list[Pair]]]:
-            one = self._criterion(type)
-            if chains:
-                one = st.one_of(one, one, one, self._chain(type, 1), self._reverse(type, 1))
+            plain = self._criterion(type)
+            one = st.one_of(plain, plain, plain, self._chain(type, 1), self._reverse(type, 1))
             where = st.lists(one, min_size=1, max_size=2)
             return st.builds(lambda some, sort: (type, some + sort), where, self._sort(type))
 
