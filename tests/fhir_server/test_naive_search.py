@@ -174,9 +174,6 @@ def check(hub: Hub, definitions: load.Definitions, searches: int) -> None:
     agree()
 
 
-
-
-
 def test_a_search_finds_what_r4_says(filled: Callable[[int], Hub], definitions: load.Definitions) -> None:
     for seed in range(WORLDS):
         check(filled(seed), definitions, SEARCHES)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 from hypothesis import strategies as st
 
 from fhir_server.r4 import load
@@ -99,7 +102,7 @@ class Asking:
 
         def of(type: str) -> st.SearchStrategy[tuple[str, list[Pair]]]:
             plain = self._criterion(type)
-            one = st.one_of(plain, plain, plain, self._chain(type, 1), self._reverse(type, 1))
+            one = st.one_of(plain, plain, plain, self._chain(type, 1), self._reverse(type, 1), self._filter(type))
             where = st.lists(one, min_size=1, max_size=2)
             return st.builds(lambda some, sort: (type, some + sort), where, self._sort(type))
 
@@ -196,3 +199,82 @@ class Asking:
             return last
         return st.one_of(last, last, st.deferred(lambda: self._chain(type, depth + 1)),
                          st.deferred(lambda: self._reverse(type, depth + 1)))  # fmt: skip
+
+    # ---- _filter -----------------------------------------------------------------------------------------------------
+
+    def _filter(self, type: str) -> st.SearchStrategy[Pair]:
+        """`family eq x and not (birthdate ge 2020 or organization.name co y)`."""
+        return self._expression(type, 0).map(lambda text: ("_filter", text))
+
+    def _expression(self, type: str, deep: int) -> st.SearchStrategy[str]:
+        one = self._test(type, deep)
+        if deep > 1:
+            return one
+        inner = st.deferred(lambda: self._expression(type, deep + 1))
+        several = st.lists(inner, min_size=2, max_size=3)
+        return st.one_of(one, one, several.map(" and ".join), several.map(" or ".join), inner.map("({})".format),
+                         inner.map("not ({})".format))  # fmt: skip
+
+    def _test(self, type: str, deep: int) -> st.SearchStrategy[str]:
+        codes = [code for code in self._known[type] if values.parameter(type, code).kind != "composite"]  # type: ignore[union-attr]
+        plain = st.sampled_from(codes).flatmap(lambda code: self._tested(type, code))
+        links = self._links(type)
+        if not links or deep > 1:
+            return plain
+
+        def through(link: tuple[str, tuple[str, ...]]) -> st.SearchStrategy[str]:
+            return st.sampled_from(link[1]).flatmap(
+                lambda target: st.one_of(
+                    self._test(target, deep + 1).map(lambda end: f"{link[0]}:{target}.{end}"),
+                    st.builds(
+                        lambda inner, end: f"{link[0]}:{target}[{inner}].{end}",
+                        self._test(target, 2), self._test(target, 2),
+                    ),
+                )
+            )  # fmt: skip
+
+        return st.one_of(plain, plain, st.sampled_from(links).flatmap(through))
+
+    def _tested(self, type: str, code: str) -> st.SearchStrategy[str]:
+        """`code op value`."""
+        found = values.parameter(type, code)
+        assert found, code
+        kind = "uri" if code == "_profile" else found.kind
+        if code in ("_id", "_lastUpdated"):
+            return self._of(type, code).map(lambda pair: _operated(code, *_apart(pair[1].partition(",")[0])))
+        present = st.sampled_from(PRESENT).map(lambda value: f"{code} pr {value}")
+        one = _unwritten(self._one(type, found))
+        match kind:
+            case "string":
+                tests = st.builds(
+                    lambda op, v: _operated(code, op, v), st.sampled_from(("eq", "ne", "co", "sw", "ew")), one
+                )
+            case "date":
+                period = st.sampled_from(_WRITTEN_DATES).map(lambda v: _operated(code, "po", v))
+                tests = st.one_of(one.map(lambda v: _operated(code, *_apart(v))), period)
+            case "number" | "quantity":
+                tests = one.map(lambda v: _operated(code, *_apart(v)))
+            case "uri":
+                tests = st.builds(lambda op, v: _operated(code, op, v), st.sampled_from(("eq", "ne", "ss", "sb")), one)
+            case "reference":
+                tests = st.builds(lambda op, v: _operated(code, op, v), st.sampled_from(("eq", "ne", "re")), one)
+            case _:
+                tests = st.builds(lambda op, v: _operated(code, op, v), st.sampled_from(("eq", "ne")), one)
+        return st.one_of(tests, tests, tests, present)
+
+
+def _unwritten(one: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """A filter has no commas and dollars to escape; a bar or a backslash of its own would be another question."""
+    return one.filter(lambda value: "\\|" not in value and "\\\\" not in value).map(
+        lambda value: value.replace("\\,", ",").replace("\\$", "$")
+    )
+
+
+def _apart(value: str) -> tuple[str, str]:
+    """The operator that is the prefix, and the rest."""
+    return (value[:2], value[2:]) if value[:2] in PREFIXES else ("eq", value)
+
+
+def _operated(code: str, operator: str, value: str) -> str:
+    quoted = json.dumps(value, ensure_ascii=False) if re.search(r'[\s()\[\]"\\]', value) else value
+    return f"{code} {operator} {quoted}"

@@ -12,7 +12,7 @@ from functools import cmp_to_key
 from typing import Any
 
 from fhir_server.r4 import load
-from tests.fhir_server.naive import ranges, texts, values
+from tests.fhir_server.naive import filters, ranges, texts, values
 from tests.fhir_server.naive.values import Parameter, Resource, Value
 
 Params = Sequence[tuple[str, str]]
@@ -45,14 +45,16 @@ class Naive:
         return [one["id"] for one in found]
 
     def meets(self, resource: Resource, name: str, wanted: str, now: datetime) -> bool:
-        """One parameter, chains and `_has` included."""
+        """One parameter, chains, `_has` and `_filter` included."""
+        if name == "_filter":
+            return filters.test(self, wanted, now)(resource)
         if name.startswith("_has:"):
             return self._is_pointed_at(resource, name, wanted, now)
         first, dot, rest = name.partition(".")
         if dot:
             return any(
                 self.meets(one, rest, wanted, now)
-                for one in self._pointed_at(resource, first)
+                for one in self.pointed_at(resource, first)
                 if self._knows(one["resourceType"], rest)
             )
         code, _, modifier = name.partition(":")
@@ -75,7 +77,7 @@ class Naive:
     def _any(self, resource: Resource, found: Parameter, modifier: str, wanted: str, now: datetime) -> bool:
         if found.kind == "composite":
             return self._composite(resource, found, wanted, now)
-        mine = self._values(resource, found)
+        mine = self.values(resource, found)
         return any(self._one(resource, found, one, modifier, wanted, now) for one in mine)
 
     def _composite(self, resource: Resource, found: Parameter, wanted: str, now: datetime) -> bool:
@@ -116,7 +118,8 @@ class Naive:
                 return texts.reference(value, modifier, wanted, base=self._base, targets=found.targets)
         raise AssertionError(found.kind)
 
-    def _values(self, resource: Resource, found: Parameter) -> list[Value]:
+    def values(self, resource: Resource, found: Parameter) -> list[Value]:
+        """What a parameter points to in a resource."""
         return self._reader.values(resource, found.expression)
 
     def _is_there(self, resource: Resource, found: Parameter) -> bool:
@@ -127,18 +130,18 @@ class Naive:
                 all(_exist(part, mine) for part, mine in zip(parts, element, strict=True))
                 for element in self._reader.composite(resource, found)
             )
-        return _exist(found, self._values(resource, found))
+        return _exist(found, self.values(resource, found))
 
     # ---- through references ------------------------------------------------------------------------------------------
 
     def _of_type(self, type: str) -> list[Resource]:
         return [one for one in self._resources if one["resourceType"] == type]
 
-    def _pointed_at(self, resource: Resource, name: str) -> Iterator[Resource]:
+    def pointed_at(self, resource: Resource, name: str) -> Iterator[Resource]:
         """The resources here that a reference parameter (`subject`, `subject:Patient`) points to."""
         code, _, type = name.partition(":")
         found = values.parameter(resource["resourceType"], code)
-        for one in self._values(resource, found) if found and found.kind == "reference" else ():
+        for one in self.values(resource, found) if found and found.kind == "reference" else ():
             target = self._by_name.get(texts.target(one, self._base) or "")
             if target and (not type or target["resourceType"] == type) and target["resourceType"] in found.targets:
                 yield target
@@ -152,8 +155,7 @@ class Naive:
         """`_has:Type:parameter:…`: some resource of that type points here, and meets the rest."""
         _, type, code, rest = name.split(":", 3)
         return any(
-            resource in self._pointed_at(one, code) and self.meets(one, rest, wanted, now)
-            for one in self._of_type(type)
+            resource in self.pointed_at(one, code) and self.meets(one, rest, wanted, now) for one in self._of_type(type)
         )
 
     # ---- order -------------------------------------------------------------------------------------------------------
@@ -171,7 +173,7 @@ class Naive:
             return [resource["id"]]
         found = values.parameter(resource["resourceType"], code)
         assert found, code
-        mine = [one for one in self._values(resource, found) if one.json is not None and one.type in READ[found.kind]]
+        mine = [one for one in self.values(resource, found) if one.json is not None and one.type in READ[found.kind]]
         if MAIN_DATES.get(resource["resourceType"]) == code:
             return [_start(range) for one in mine for range in ranges.moments(one)]
         return [key for one in mine for key in self._sort_keys(resource["resourceType"], found.kind, one, descending)]
