@@ -28,7 +28,7 @@ from hub.migrations import run as migrations
 from tests.fhir_server import worlds
 from tests.fhir_server.http import callers
 from tests.fhir_server.made_up import Loop
-from tests.fhir_server.naive import asked, made
+from tests.fhir_server.naive import asked, includes, made
 from tests.fhir_server.naive.search import Naive
 
 WORLDS = 5
@@ -85,20 +85,29 @@ class Hub:
 
     def search(self, type: str, params: Params) -> tuple[list[str], int]:
         """The ids of all pages, and the total that the first one tells."""
-        return self._loop.run(self._pages(f"{made.BASE}/{type}?{urlencode(params)}"))
+        pages = self._loop.run(self._pages(f"{made.BASE}/{type}?{urlencode(params)}"))
+        wanted = includes.wishes(params)
+        for page in pages:
+            self._check_includes(page, wanted)
+        return [one["id"] for page in pages for one in of_mode(page, "match")], pages[0]["total"]
 
-    async def _pages(self, url: str) -> tuple[list[str], int]:
-        found: list[str] = []
-        total = None
+    def _check_includes(self, page: Any, wanted: list[includes.Wish]) -> None:
+        """What comes along with the matches of a page; a limit that was met is told in an outcome."""
+        brought = sorted(f"{one['resourceType']}/{one['id']}" for one in of_mode(page, "include"))
+        expected = includes.included(self.naive, wanted, of_mode(page, "match"))
+        assert brought == sorted(expected) or (of_mode(page, "outcome") and expected > set(brought)), (
+            f"{page['link'][0]['url']}: too many {set(brought) - expected}, missing {expected - set(brought)}"
+        )
+
+    async def _pages(self, url: str) -> list[Any]:
+        pages = []
         while url:
             answer = await self._client.get(url)
             page = _json(answer)
             assert answer.status_code == 200, page
-            total = page["total"] if total is None else total
-            found += [entry["resource"]["id"] for entry in page.get("entry", ())]
+            pages.append(page)
             url = next((link["url"] for link in page["link"] if link["relation"] == "next"), "")
-        assert total is not None
-        return found, total
+        return pages
 
     def expected(self, type: str, params: Params) -> list[str]:
         return self.naive.search(type, params, self._hands())
@@ -106,6 +115,11 @@ class Hub:
     def close(self) -> None:
         self._loop.run(self._store.close())
         self._loop.close()
+
+
+def of_mode(page: Any, mode: str) -> list[dict[str, Any]]:
+    """The resources of a page that are matches, included, or outcomes."""
+    return [entry["resource"] for entry in page.get("entry", ()) if entry["search"]["mode"] == mode]
 
 
 def _json(answer: httpx.Response) -> Any:

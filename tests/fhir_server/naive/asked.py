@@ -104,7 +104,8 @@ class Asking:
             plain = self._criterion(type)
             one = st.one_of(plain, plain, plain, self._chain(type, 1), self._reverse(type, 1), self._filter(type))
             where = st.lists(one, min_size=1, max_size=2)
-            return st.builds(lambda some, sort: (type, some + sort), where, self._sort(type))
+            also = st.one_of(st.just([]), st.just([]), st.lists(self._include(type), min_size=1, max_size=2))
+            return st.builds(lambda *some: (type, [*some[0], *some[1], *some[2]]), where, self._sort(type), also)
 
         return st.sampled_from((*made.TYPES, "Observation", "Patient")).flatmap(of)
 
@@ -199,6 +200,17 @@ class Asking:
             return last
         return st.one_of(last, last, st.deferred(lambda: self._chain(type, depth + 1)),
                          st.deferred(lambda: self._reverse(type, depth + 1)))  # fmt: skip
+
+    def _include(self, type: str) -> st.SearchStrategy[Pair]:
+        """`_include=Encounter:subject:Patient`, `_revinclude:iterate=Observation:*`."""
+        back = [(other, code) for other in made.TYPES for code, targets in self._links(other) if type in targets]
+        forth = [(type, code, target) for code, targets in self._links(type) for target in (*targets, "")]
+        again = st.sampled_from(("", ":iterate"))
+        some = [st.builds(lambda how, link: (f"_revinclude{how}", ":".join(link)), again, st.sampled_from(back))]
+        if forth:
+            ahead = st.sampled_from([*forth, (type, "*", "")])
+            some.append(st.builds(lambda how, link: (f"_include{how}", ":".join(filter(None, link))), again, ahead))
+        return st.one_of(some) if back or forth else st.nothing()
 
     # ---- _filter -----------------------------------------------------------------------------------------------------
 

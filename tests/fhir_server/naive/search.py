@@ -18,14 +18,14 @@ from tests.fhir_server.naive.values import Parameter, Resource, Value
 Params = Sequence[tuple[str, str]]
 
 # Parameters that are no criteria.
-OF_THE_ANSWER = frozenset(("_sort", "_count", "_total"))
+OF_THE_ANSWER = frozenset(("_sort", "_count", "_total", "_include", "_revinclude"))
 
 
 class Naive:
     """Some resources, in the order of their creation, that can be searched."""
 
     def __init__(self, resources: Sequence[Resource], definitions: load.Definitions, *, base: str) -> None:
-        self._resources = resources
+        self.resources = resources
         self._by_name = {f"{one['resourceType']}/{one['id']}": one for one in resources}
         self._reader = values.Reader(definitions)
         self._types = frozenset(definitions.types)
@@ -33,7 +33,7 @@ class Naive:
 
     def search(self, type: str, params: Params, now: datetime) -> list[str]:
         """The ids that match all parameters, sorted; those that are equal by creation, last first when descending."""
-        criteria = [pair for pair in params if pair[0] not in OF_THE_ANSWER]
+        criteria = [pair for pair in params if pair[0].partition(":")[0] not in OF_THE_ANSWER]
         found = [one for one in self._of_type(type) if all(self.meets(one, *pair, now) for pair in criteria)]
         keys = dict(params).get("_sort", "").split(",")
         if keys == [""]:
@@ -135,7 +135,7 @@ class Naive:
     # ---- through references ------------------------------------------------------------------------------------------
 
     def _of_type(self, type: str) -> list[Resource]:
-        return [one for one in self._resources if one["resourceType"] == type]
+        return [one for one in self.resources if one["resourceType"] == type]
 
     def pointed_at(self, resource: Resource, name: str) -> Iterator[Resource]:
         """The resources here that a reference parameter (`subject`, `subject:Patient`) points to."""
