@@ -15,10 +15,10 @@ from fhir_server import media, patch
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Request, Server
 from fhir_server.r4 import load, xml
+from fhir_server.r4.search_params import FULL_TEXT, Param
 
 if TYPE_CHECKING:
     from fhir_server.operations import Operation
-    from fhir_server.r4.search_params import Param
 
 # Stands for the address of the server until a request says what it is.
 _BASE = "https://base.invalid/fhir"
@@ -70,17 +70,9 @@ def statement(
     has_socket: bool = False,
 ) -> Statement:
     """The statement for these definitions, operations and interactions; `since` is when the server started."""
-    rest: Resource = {"mode": "server", "documentation": _DOCUMENTATION}
+    rest = _rest(definitions, operations, of_type=of_type, of_system=of_system)
     if security:
         rest["security"] = security
-    rest["resource"] = [_type(definitions, one, operations, of_type) for one in definitions.types]
-    rest["interaction"] = [{"code": code} for code in of_system]
-    rest["searchParam"] = [{"name": name, "type": kind, "documentation": text} for name, kind, text in _ON_EVERYTHING]
-    rest["compartment"] = [
-        f"http://hl7.org/fhir/CompartmentDefinition/{code.lower()}" for code in sorted(definitions.search.compartments)
-    ]
-    if listed := _operations(one for one in operations if one.level == "system"):
-        rest["operation"] = listed
     if has_socket:
         rest["extension"] = [{"url": _WEBSOCKET, "valueUri": f"{_SOCKET}/ws"}]
     named = [{"url": _TOPIC, "valueCanonical": one} for one in topics]
@@ -104,6 +96,21 @@ def statement(
         "rest": [rest],
     }
     return Statement(resource, definitions)
+
+
+def _rest(
+    definitions: load.Definitions, operations: Sequence[Operation], *, of_type: Sequence[str], of_system: Sequence[str]
+) -> Resource:
+    rest: Resource = {"mode": "server", "documentation": _DOCUMENTATION}
+    rest["resource"] = [_type(definitions, one, operations, of_type) for one in definitions.types]
+    rest["interaction"] = [{"code": code} for code in of_system]
+    rest["searchParam"] = [{"name": name, "type": kind, "documentation": text} for name, kind, text in _ON_EVERYTHING]
+    rest["compartment"] = [
+        f"http://hl7.org/fhir/CompartmentDefinition/{code.lower()}" for code in sorted(definitions.search.compartments)
+    ]
+    if listed := _operations(one for one in operations if one.level == "system"):
+        rest["operation"] = listed
+    return rest
 
 
 def _type(
@@ -134,7 +141,10 @@ def _type(
 
 
 def _parameter(one: Param) -> Resource:
-    return {"name": one.code, "definition": one.url, "type": one.kind}
+    described: Resource = {"name": one.code, "definition": one.url, "type": one.kind}
+    if one.code in FULL_TEXT:
+        described["documentation"] = _FULL_TEXT
+    return described
 
 
 def _operations(found: Iterable[Operation]) -> list[Resource]:
@@ -151,6 +161,9 @@ _ON_EVERYTHING = (
     ("_filter", "special", "Expression de filtre (R4 search_filter) : and avant or, not(…), chaînages"),
 )
 
+_FULL_TEXT = (
+    'Tous les mots, sans accents ni casse ; "mots qui se suivent", début*, -exclu, un OR autre (la virgule aussi).'
+)
 _DOCUMENTATION = (
     "Paramètre de recherche inconnu : refusé (400), sauf Prefer: handling=lenient. Dates sans fuseau : Paris. "
     "Suppression d'une ressource absente : 204. Les identifiants sont attribués par le serveur : PUT d'une ressource "

@@ -192,7 +192,31 @@ class LinkedFrom:
     where: tuple[Condition, ...]
 
 
-_OfOne = Keys | Text | Moment | Amount | Extent | Near | Either | Present | Ids | Updated
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words that follow each other; the last one may be the beginning of a word when `prefix`."""
+
+    words: tuple[str, ...]
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """All phrases of `all_of` (one at least), none of `none_of`."""
+
+    all_of: tuple[Phrase, ...]
+    none_of: tuple[Phrase, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FullText:
+    """The texts of the resource (`Rows.texts`), or its narrative alone, meet one of the alternatives."""
+
+    any_of: tuple[Alternative, ...]
+    narrative: bool = False
+
+
+_OfOne = Keys | Text | Moment | Amount | Extent | Near | Either | Present | Ids | Updated | FullText
 Condition = _OfOne | Types | Addresses | And | Or | Not | Linked | LinkedFrom
 
 
@@ -241,7 +265,7 @@ class Rows:
     the store fills in when None; `patient` the id of the patient in whose compartment the resource is, None for none
     and for a Patient itself; `amounts` (param, unit, lo, hi) numbers and quantities, as `amounts.ordered`. Places are
     among the dates: latitude and longitude for lo and hi. `links` (param, address) to resources of this server,
-    `index.address` of each.
+    `index.address` of each; `texts` the words of narrative, displays and content (`fulltext.texts`).
     """
 
     eq: tuple[int, ...]
@@ -252,3 +276,4 @@ class Rows:
     patient: str | None
     amounts: tuple[tuple[int, int, str, str], ...] = ()
     links: tuple[tuple[int, int], ...] = ()
+    texts: tuple[str, str, str] = ("", "", "")

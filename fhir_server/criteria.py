@@ -7,26 +7,36 @@ FHIR R4 search: values, prefixes, modifiers (https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
 import msgspec
 
 from common import errors
-from fhir_server import conditions, dates, index, index_values, measures, phonetics, places
+from fhir_server import conditions, dates, fulltext, index, index_values, measures, phonetics, places
 from fhir_server.r4.search_leaves import relative
-from fhir_server.r4.search_params import Param, SearchTables
+from fhir_server.r4.search_params import FULL_TEXT, Param, SearchTables
 
 MOST_VALUES = 1000  # in one list of alternatives
 _MOST_RANGES = 100  # of alternatives that are more than a key each: databases limit what one statement may say
 
 
+# What `:in`, `:not-in`, `:above` and `:below` stand for, by modifier and value: (system, code) pairs, or why not.
+Codes = Mapping[tuple[str, str], frozenset[tuple[str, str]] | errors.HubError]
+_RESOLVED = frozenset(("in", "not-in", "above", "below"))
+
+
 class Setting(NamedTuple):
-    """What a value is read against: the definitions, our own FHIR address, and the time in microseconds (for `ap`)."""
+    """What a value is read against: the definitions, our own FHIR address, and the time in microseconds (for `ap`).
+
+    `codes` are what the terminology said (`terminology/in_search.py`).
+    """
 
     tables: SearchTables
     base: str
     now: int
+    codes: Codes = MappingProxyType({})
 
 
 def condition(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
@@ -41,8 +51,13 @@ def condition(param: Param, modifier: str, value: str, setting: Setting) -> cond
     if param.code == "_lastUpdated":
         _no_modifier(param, modifier)
         return conditions.Updated(_tests(value, at, setting))
+    if param.code in FULL_TEXT:
+        _no_modifier(param, modifier)
+        return fulltext.wanted(_values(value, at), at, narrative=param.code == "_text")
     if modifier == "missing":
         return _missing(param, value, setting)
+    if modifier == "text" and "text" in param.modifiers:
+        return fulltext.beside(param, _values(value, at))
     if param.union and not modifier:
         return _sum([condition(setting.tables.by_type[param.type][code], "", value, setting) for code in param.union])
     return _BY_KIND[param.kind](param, modifier, value, setting)
@@ -136,6 +151,8 @@ def _present(param: Param, setting: Setting, present: bool) -> conditions.Condit
 def _token(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
     if modifier == "of-type" and param.has_identifiers:
         return _of_type(param, value)
+    if modifier in _RESOLVED and modifier in param.modifiers:
+        return _resolved(param, modifier, value, setting)
     if modifier not in ("", "not"):
         _no_modifier(param, modifier)
     wanted = [_system_and_code(one, param.code) for one in _alternatives(value, param.code)]
@@ -155,6 +172,17 @@ def _of_type(param: Param, value: str) -> conditions.Condition:
     keys = [index_values.typed_key(param.name, system, code, number) for system, code, number in wanted]
     needles = tuple(msgspec.json.encode(number) for _, _, number in wanted)
     return conditions.Keys(tuple(dict.fromkeys(keys)), needles=needles if param.code == "identifier" else ())
+
+
+def _resolved(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
+    at = f"{param.code}:{modifier}"
+    pairs = setting.codes.get((modifier, value))
+    if pairs is None:
+        raise refusal(f"{at} : pas disponible à cet endroit", at, "not-supported")
+    if isinstance(pairs, errors.HubError):
+        raise refusal(f"{at} : {pairs.message}", at, pairs.issues[0].code)
+    keys = tuple(_token_key(param, system, code) for system, code in sorted(pairs))
+    return conditions.Keys(keys or (index.NOTHING,), negated=modifier == "not-in", ordered=param.ordered)
 
 
 def _system_and_code(text: str, at: str) -> tuple[str | None, str | None]:

@@ -7,13 +7,10 @@ forms below. Strings and dates are ranges and keep their value. FHIR R4 search, 
 from __future__ import annotations
 
 import re
-import string
-import unicodedata
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-from fhir_server import conditions, dates, index_values
+from fhir_server import conditions, dates, fulltext, index_values, plain_text
 from fhir_server.keys import key, told
 from fhir_server.r4 import extract
 from fhir_server.r4.search_leaves import Sink, relative
@@ -94,29 +91,7 @@ def _token_key(name: str, system: str | None, code: str | None) -> int:
 # ---- normal forms --------------------------------------------------------------------------------------------------
 
 
-_LIGATURES = {"œ": "oe", "æ": "ae"}  # letters of their own in Unicode, two letters on a French keyboard
-_ASCII_PUNCTUATION = {ord(one): " " for one in string.punctuation if unicodedata.category(one)[0] == "P"}
-
-
-@lru_cache(maxsize=16384)
-def fold(text: str) -> str:
-    """The form in which strings are compared: `  Lefèvre ` is `lefevre`, `Jean-Pierre` is `jean pierre`.
-
-    Lower case, without accents; punctuation counts as a space and spaces collapse, as the search page of R4 advises
-    for strings.
-    """
-    if text.isascii():
-        return " ".join(text.lower().translate(_ASCII_PUNCTUATION).split())
-    # Folding the case may give letters that decompose again.
-    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return " ".join("".join([_folded(one) for one in text]).split())
-
-
-def _folded(letter: str) -> str:
-    if letter in _LIGATURES:
-        return _LIGATURES[letter]
-    kind = unicodedata.category(letter)[0]
-    return "" if kind == "M" else " " if kind == "P" else letter
+fold = plain_text.fold
 
 
 def trunk(uri: str) -> str:
@@ -208,6 +183,7 @@ class Indexer:
             patient=self._patient(resource, found, plan),
             amounts=tuple(amounts),
             links=_links(found),
+            texts=fulltext.texts(resource, found.texts),
         )
 
     def patient(self, resource: Resource) -> str | None:

@@ -62,14 +62,15 @@ def parse(
     base: str = "",
     iterate: bool = False,
     types: tuple[str, ...] = (),
+    codes: criteria.Codes | None = None,
 ) -> Parsed:
     """Read the parameters of a search on `type`, URL-decoded, those of the query and of a POST body together.
 
     `types` are searched instead of `type` when there are any. Unknown parameters are refused unless `lenient`;
-    `iterate` says that the caller follows `:iterate`. `now` is for `ap`. Raises errors.Unreadable for anything that
-    cannot be answered exactly as it was asked.
+    `iterate` says that the caller follows `:iterate`. `now` is for `ap`, `codes` for `:in` and the like
+    (`terminology/in_search.py`). Raises errors.Unreadable for anything that cannot be answered exactly as it was asked.
     """
-    setting = criteria.Setting(tables, base.rstrip("/"), clock.micros(now))
+    setting = criteria.Setting(tables, base.rstrip("/"), clock.micros(now), codes or {})
     draft = _Draft(types or (type,), setting, iterate, several=bool(types))
     for number, (name, value) in enumerate(params):
         if number == MOST_PARAMETERS:

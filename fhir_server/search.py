@@ -14,6 +14,7 @@ from common import errors
 from fhir_server import (
     access,
     conditions,
+    criteria,
     entries,
     exchange,
     includes,
@@ -25,6 +26,7 @@ from fhir_server import (
     system_search,
 )
 from fhir_server.exchange import Answer, Params, Request, Server
+from fhir_server.terminology import in_search
 
 # A form of parameters is text typed or listed by someone, not a document.
 MOST_FORM_BYTES = 256 * 1024
@@ -117,7 +119,8 @@ def _compartment(server: Server, request: Request, params: Params) -> _Scope:
 async def _search(server: Server, request: Request, params: Params, scope: _Scope) -> Answer:
     for type in scope.types:
         access.may(request.caller, "s", type)
-    asked = _understood(server, request, scope, params)
+    codes = await in_search.resolve(server.store, request.caller, params)
+    asked = _understood(server, request, scope, params, codes=codes)
     cut = _cut(server, request, asked, scope.types)
     found = await page.search(server.store, asked.query, caller=request.caller)
     rows = [entries.found(request.base, cut.row(row) if cut else row, "match") for row in found.rows]
@@ -133,7 +136,9 @@ async def _search(server: Server, request: Request, params: Params, scope: _Scop
     return Answer(200, entries.bundle("searchset", links, rows, total=total))
 
 
-def _understood(server: Server, request: Request, scope: _Scope, params: Params) -> query.Parsed:
+def _understood(
+    server: Server, request: Request, scope: _Scope, params: Params, *, codes: criteria.Codes
+) -> query.Parsed:
     types = scope.types if scope.several else ()
     shown = [pair for pair in params if pair[0] == "_type"] if scope.several else []
     asked = [pair for pair in params if pair[0] != "_type"] if shown else params
@@ -147,6 +152,7 @@ def _understood(server: Server, request: Request, scope: _Scope, params: Params)
             base=request.base,
             iterate=True,
             types=types,
+            codes=codes,
         )
     if scope.within is not None:
         found = replace(found, query=replace(found.query, where=(scope.within, *found.query.where)))

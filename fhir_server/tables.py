@@ -10,37 +10,25 @@ The two engines differ where their indexes differ, and only there:
   so that Citus can spread the schema without changing it; an id chosen by a client is found through `locator`.
 - SQLite is one file on one machine: a rid is enough to find a row, (type, fid) is unique by itself, and `hot`,
   clustered by hash, holds the equality keys that lead to rows and one key for each reader. Arrays are packed
-  little-endian 64-bit integers.
+  little-endian 64-bit integers. The words of full text are in `fulltext`, a virtual table (FTS5) beside this schema:
+  see `VIRTUAL`. What FTS5 writes for one resource costs as much as for many, so new words wait in `words_waiting`
+  until there are many, or until somebody looks for words.
 
 Times are microseconds since 1970 in UTC. A resource without a clinical date has `sort_date` = NO_DATE.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    PrimaryKeyConstraint,
-    SmallInteger,
-    Table,
-    Text,
-    UniqueConstraint,
-    text,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import TSVECTOR
+
+from fhir_server import work_tables
+from fhir_server.columns import BIG, KEYS, SMALL, WORDS, column, leading_part, primary
 
 NO_DATE = -(2**63) + 1  # the lowest number that both engines read back from SQL text
 
-
-# STRICT tables of SQLite know INTEGER only; byte order ("C") makes both engines sort texts alike.
-BIG = BigInteger().with_variant(Integer(), "sqlite")
-SMALL = SmallInteger().with_variant(Integer(), "sqlite")
-WORDS = Text().with_variant(Text(collation="C"), "postgresql")
-KEYS = LargeBinary().with_variant(ARRAY(BigInteger), "postgresql")
+# Texts come as words that are folded and separated by spaces already. Its shadow tables start with the same name.
+VIRTUAL = frozenset({"fulltext"})
 
 
 def schema(dialect: str) -> MetaData:
@@ -52,51 +40,35 @@ def schema(dialect: str) -> MetaData:
     _hot(metadata, spread)
     _ranges(metadata, spread)
     _link(metadata, spread)
-    _event(metadata, spread)
-    _outbox(metadata, spread)
     _unique_key(metadata)
-    _journal(metadata, spread)
-    _secret(metadata)
-    _job(metadata)
-    _subscriber(metadata)
-    _notices(metadata)
+    work_tables.add(metadata, spread)
     if spread:
         _locator(metadata)
+    else:
+        _words_waiting(metadata)
     return metadata
-
-
-def _column(name: str, kind: object, *, null: bool = False) -> Column[object]:
-    return Column(name, kind, nullable=null, autoincrement=False)  # type: ignore[arg-type]
-
-
-def _part(spread: bool) -> list[Column[object]]:
-    return [_column("part", BIG)] if spread else []
-
-
-def _primary(spread: bool, *names: str) -> PrimaryKeyConstraint:
-    return PrimaryKeyConstraint(*(("part", *names) if spread else names))
 
 
 def _resource(metadata: MetaData, spread: bool) -> None:
     Table(
         "resource",
         metadata,
-        _column("part", BIG),
-        _column("rid", BIG),
-        _column("type", WORDS),
-        _column("fid", WORDS),
-        _column("address", BIG),  # the hash of "type/fid"
-        _column("version", Integer),
-        _column("updated", BIG),
-        _column("deleted", SMALL),
-        _column("sort_date", BIG),
-        _column("method", WORDS),
-        _column("generation", Integer),
-        _column("readers", KEYS),
-        _column("eq", KEYS),
-        # Last, so that SQLite finds all else on the row's first page.
-        _column("body", LargeBinary),
-        _primary(spread, "rid"),
+        column("part", BIG),
+        column("rid", BIG),
+        column("type", WORDS),
+        column("fid", WORDS),
+        column("address", BIG),  # the hash of "type/fid"
+        column("version", Integer),
+        column("updated", BIG),
+        column("deleted", SMALL),
+        column("sort_date", BIG),
+        column("method", WORDS),
+        column("generation", Integer),
+        column("readers", KEYS),
+        column("eq", KEYS),
+        *([column("words", TSVECTOR)] if spread else []),
+        column("body", LargeBinary),  # last, so that SQLite finds all else on the row's first page
+        primary(spread, "rid"),
         UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
         *_row_indexes(spread),
         sqlite_strict=True,
@@ -107,15 +79,15 @@ def _version(metadata: MetaData, spread: bool) -> None:
     Table(
         "version",
         metadata,
-        *_part(spread),
-        _column("rid", BIG),
-        _column("version", Integer),
-        _column("type", WORDS),
-        _column("fid", WORDS),
-        _column("updated", BIG),
-        _column("method", WORDS),
-        _column("body", LargeBinary),
-        _primary(spread, "rid", "version"),
+        *leading_part(spread),
+        column("rid", BIG),
+        column("version", Integer),
+        column("type", WORDS),
+        column("fid", WORDS),
+        column("updated", BIG),
+        column("method", WORDS),
+        column("body", LargeBinary),
+        primary(spread, "rid", "version"),
         Index("version_by_update", "type", "updated", "rid", "version"),
         sqlite_strict=True,
     )
@@ -130,24 +102,26 @@ def _row_indexes(spread: bool) -> list[Index]:
         Index("resource_by_address", "address"),
         # What an export since a moment has to tell of: the tombstones.
         Index("resource_gone", "type", "updated", "rid", postgresql_where=gone, sqlite_where=gone),
-        *([_keys_index()] if spread else []),
+        *(_array_indexes() if spread else []),
     ]
 
 
-def _keys_index() -> Index:
-    # No pending list: searches would read it each time, and inserts take as long either way.
-    return Index("resource_keys", "eq", "readers", postgresql_using="gin", postgresql_with={"fastupdate": "off"})
+def _array_indexes() -> list[Index]:
+    # No pending list for keys: searches would read it each time, and inserts take as long either way. Words have one:
+    # there are many of each resource, and they are looked for less often.
+    keys = Index("resource_keys", "eq", "readers", postgresql_using="gin", postgresql_with={"fastupdate": "off"})
+    return [keys, Index("resource_words", "words", postgresql_using="gin")]
 
 
 def _hot(metadata: MetaData, spread: bool) -> None:
     Table(
         "hot",
         metadata,
-        *_part(spread),
-        _column("hash", BIG),
-        _column("sort_date", BIG),
-        _column("rid", BIG),
-        _primary(spread, "hash", "sort_date", "rid"),
+        *leading_part(spread),
+        column("hash", BIG),
+        column("sort_date", BIG),
+        column("rid", BIG),
+        primary(spread, "hash", "sort_date", "rid"),
         # With the part at its end the index answers alone.
         *([Index("hot_by_hash", "hash", "sort_date", "rid", "part")] if spread else []),
         sqlite_strict=True,
@@ -160,13 +134,13 @@ def _ranges(metadata: MetaData, spread: bool) -> None:
     Table(
         "str",
         metadata,
-        *_part(spread),
-        _column("rid", BIG),
-        _column("param", Integer),
-        _column("n", SMALL),
-        _column("folded", WORDS),
-        _column("raw", WORDS),
-        _primary(spread, "rid", "param", "n"),
+        *leading_part(spread),
+        column("rid", BIG),
+        column("param", Integer),
+        column("n", SMALL),
+        column("folded", WORDS),
+        column("raw", WORDS),
+        primary(spread, "rid", "param", "n"),
         Index("str_by_value", "param", "folded", "rid", *part),
         sqlite_strict=True,
         sqlite_with_rowid=False,
@@ -174,12 +148,12 @@ def _ranges(metadata: MetaData, spread: bool) -> None:
     Table(
         "dat",
         metadata,
-        *_part(spread),
-        _column("rid", BIG),
-        _column("param", Integer),
-        _column("lo", BIG),
-        _column("hi", BIG),
-        _primary(spread, "rid", "param", "lo", "hi"),
+        *leading_part(spread),
+        column("rid", BIG),
+        column("param", Integer),
+        column("lo", BIG),
+        column("hi", BIG),
+        primary(spread, "rid", "param", "lo", "hi"),
         Index("dat_by_start", "param", "lo", "rid", "hi", *part),
         Index("dat_by_end", "param", "hi", "rid", "lo", *part),
         sqlite_strict=True,
@@ -193,13 +167,13 @@ def _num(metadata: MetaData, spread: bool, part: list[str]) -> None:
     Table(
         "num",
         metadata,
-        *_part(spread),
-        _column("rid", BIG),
-        _column("param", Integer),
-        _column("unit", BIG),
-        _column("lo", WORDS),
-        _column("hi", WORDS),
-        _primary(spread, "rid", "param", "unit", "lo", "hi"),
+        *leading_part(spread),
+        column("rid", BIG),
+        column("param", Integer),
+        column("unit", BIG),
+        column("lo", WORDS),
+        column("hi", WORDS),
+        primary(spread, "rid", "param", "unit", "lo", "hi"),
         Index("num_by_low", "param", "unit", "lo", "rid", "hi", *part),
         Index("num_by_high", "param", "unit", "hi", "rid", "lo", *part),
         sqlite_strict=True,
@@ -212,57 +186,13 @@ def _link(metadata: MetaData, spread: bool) -> None:
     Table(
         "link",
         metadata,
-        *_part(spread),
-        _column("rid", BIG),
-        _column("param", Integer),
-        _column("address", BIG),
-        _primary(spread, "rid", "param", "address"),
+        *leading_part(spread),
+        column("rid", BIG),
+        column("param", Integer),
+        column("address", BIG),
+        primary(spread, "rid", "param", "address"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
-    )
-
-
-def _event(metadata: MetaData, spread: bool) -> None:
-    Table(
-        "event",
-        metadata,
-        _column("part", BIG),
-        _column("lane", SMALL),
-        _column("seq", BIG),
-        _column("type", WORDS),
-        _column("fid", WORDS),
-        _column("version", Integer),
-        _column("method", WORDS),
-        _column("updated", BIG),
-        _column("actor", WORDS),
-        _column("cause", WORDS),
-        # The transaction. Whoever follows the log reads by it: a seq may be committed after a higher one.
-        *([_column("tx", BIG), Index("event_by_tx", "tx")] if spread else []),
-        _primary(spread, *(("lane", "seq") if spread else ("seq",))),
-        sqlite_strict=True,
-    )
-
-
-def _outbox(metadata: MetaData, spread: bool) -> None:
-    waiting = text("state = 'waiting'")
-    Table(
-        "outbox",
-        metadata,
-        _column("part", BIG),
-        _column("lane", SMALL),
-        _column("seq", BIG),
-        _column("consumer", WORDS),
-        _column("type", WORDS),
-        _column("fid", WORDS),
-        _column("due", BIG),
-        _column("attempts", Integer),
-        _column("leased_until", BIG),
-        _column("state", WORDS),
-        _column("error", WORDS),
-        _primary(spread, *(("lane", "seq") if spread else ("seq",))),
-        Index("outbox_waiting", "consumer", "lane", "due", postgresql_where=waiting, sqlite_where=waiting),
-        Index("outbox_order", "consumer", "lane", "type", "fid", "seq", postgresql_where=waiting, sqlite_where=waiting),
-        sqlite_strict=True,
     )
 
 
@@ -270,126 +200,11 @@ def _unique_key(metadata: MetaData) -> None:
     Table(
         "unique_key",
         metadata,
-        _column("part", BIG),
-        _column("key", WORDS),
-        _column("type", WORDS),
-        _column("fid", WORDS),
+        column("part", BIG),
+        column("key", WORDS),
+        column("type", WORDS),
+        column("fid", WORDS),
         PrimaryKeyConstraint("part", "key"),
-        sqlite_strict=True,
-        sqlite_with_rowid=False,
-    )
-
-
-def _journal(metadata: MetaData, spread: bool) -> None:
-    Table(
-        "journal",
-        metadata,
-        _column("part", BIG),
-        _column("seq", BIG),
-        _column("door", WORDS),
-        _column("key", WORDS),
-        _column("at", BIG),
-        _column("state", WORDS),
-        _column("settled", BIG, null=True),
-        _column("cause", WORDS),
-        _column("meta", WORDS),
-        _column("answer", LargeBinary),
-        _column("raw", LargeBinary),
-        _primary(spread, "seq"),
-        Index("journal_by_key", "door", "key"),
-        Index("journal_by_state", "state", "at"),
-        Index("journal_by_time", "at"),
-        sqlite_strict=True,
-    )
-
-
-def _secret(metadata: MetaData) -> None:
-    """What the processes on this database share and nobody else knows (`cursors.py`)."""
-    Table(
-        "secret",
-        metadata,
-        _column("part", BIG),
-        _column("name", WORDS),
-        _column("value", LargeBinary),
-        PrimaryKeyConstraint("part", "name"),
-        sqlite_strict=True,
-    )
-
-
-def _job(metadata: MetaData) -> None:
-    Table(
-        "job",
-        metadata,
-        _column("part", BIG),  # the hash of its id
-        _column("id", WORDS),
-        _column("kind", WORDS),
-        _column("owner", WORDS),
-        _column("caller", WORDS),
-        _column("request", WORDS),
-        _column("state", WORDS),
-        _column("progress", WORDS),
-        _column("created", BIG),
-        _column("expires", BIG),
-        _column("leased_until", BIG),
-        _column("holder", SMALL),
-        _column("attempts", Integer),
-        PrimaryKeyConstraint("part", "id"),
-        Index("job_by_state", "state", "created"),
-        sqlite_strict=True,
-    )
-
-
-def _subscriber(metadata: MetaData) -> None:
-    """What is kept beside a Subscription; `part` is the hash of its id."""
-    Table(
-        "subscriber",
-        metadata,
-        _column("part", BIG),
-        _column("fid", WORDS),
-        _column("owner", WORDS),
-        _column("secrets", WORDS),
-        _column("state", WORDS),
-        _column("since", BIG),
-        _column("last", BIG),
-        _column("sent", BIG),
-        _column("due", BIG),
-        _column("attempts", Integer),
-        _column("failing", BIG),
-        _column("error", WORDS),
-        PrimaryKeyConstraint("part", "fid"),
-        sqlite_strict=True,
-        sqlite_with_rowid=False,
-    )
-
-
-def _notices(metadata: MetaData) -> None:
-    """Events of Subscriptions, and who follows the log (`part` is the hash of its name)."""
-    Table(
-        "notice",
-        metadata,
-        _column("part", BIG),
-        _column("fid", WORDS),
-        _column("number", BIG),
-        _column("seq", BIG),
-        _column("focus_type", WORDS),
-        _column("focus_id", WORDS),
-        _column("version", Integer),
-        _column("method", WORDS),
-        _column("at", BIG),
-        PrimaryKeyConstraint("part", "fid", "number"),
-        sqlite_strict=True,
-        sqlite_with_rowid=False,
-    )
-    Table(
-        "follower",
-        metadata,
-        _column("part", BIG),
-        _column("name", WORDS),
-        _column("tx", BIG),
-        _column("seq", BIG),
-        _column("holder", WORDS),
-        _column("held_until", BIG),
-        PrimaryKeyConstraint("part", "name"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
@@ -399,9 +214,23 @@ def _locator(metadata: MetaData) -> None:
     Table(
         "locator",
         metadata,
-        _column("part", BIG),  # the hash of "type/fid", not where the resource lives: that is `home`
-        _column("type", WORDS),
-        _column("fid", WORDS),
-        _column("home", BIG),
+        column("part", BIG),  # the hash of "type/fid", not where the resource lives: that is `home`
+        column("type", WORDS),
+        column("fid", WORDS),
+        column("home", BIG),
         PrimaryKeyConstraint("part", "type", "fid"),
+    )
+
+
+def _words_waiting(metadata: MetaData) -> None:
+    Table(
+        "words_waiting",
+        metadata,
+        column("rid", BIG),
+        column("again", SMALL),  # there may be words of an older version to take out
+        column("narrative", WORDS),
+        column("displays", WORDS),
+        column("content", WORDS),
+        PrimaryKeyConstraint("rid"),
+        sqlite_strict=True,
     )

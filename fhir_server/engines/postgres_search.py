@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from fhir_server.conditions import Addresses, Condition, Ids, Keys, Moment, Or, Query, Text, Updated
-from fhir_server.engines import body_order, joined, searching, select
+from fhir_server.conditions import Addresses, Condition, FullText, Ids, Keys, Moment, Or, Query, Text, Updated
+from fhir_server.engines import body_order, joined, searching, select, words
 from fhir_server.engines.connections import Connection
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
@@ -50,6 +50,10 @@ def _has_key(condition: Keys, statement: Statement) -> str:
     return f"NOT {found}" if condition.negated else found
 
 
+def _has_words(condition: FullText, statement: Statement) -> str:
+    return f"r.words @@ {statement.arg(words.tsquery(condition))}::text::tsquery"
+
+
 DIALECT = Dialect(
     mark="$",
     row=("part", "rid"),
@@ -64,6 +68,7 @@ DIALECT = Dialect(
     keys=_has_key,
     among=lambda keys, statement: f"= ANY({statement.arg(list(keys))}::bigint[])",
     xor="{0} # {1}::bigint",
+    fulltext=_has_words,
 )
 
 
@@ -143,7 +148,8 @@ async def _choose(connection: Connection, query: Query, few: int) -> Driver:
     counts = await _counts(connection, ranges, query.all_types, few)
     if ranges and min(counts) < min(_VERY_FEW, few):
         return Driver(False, ranges[counts.index(min(counts))])
-    sizes = await _estimates(connection, [*ranges, *keys], query.all_types)
+    texts = [one for one in query.where if isinstance(one, FullText)]
+    sizes = await _estimates(connection, [*ranges, *keys, *texts], query.all_types)
     for n, one in enumerate(ranges):
         if _is_counted(one):
             sizes[n] = counts[n]
@@ -214,8 +220,9 @@ async def _estimates(connection: Connection, conditions: Sequence[Condition], ty
     statement = Statement(DIALECT.mark)
     asked = []
     for one in conditions:
-        if isinstance(one, Keys):
-            test = select.test(replace(one, needles=()), DIALECT, statement)
+        if isinstance(one, (Keys, FullText)):
+            bare = replace(one, needles=()) if isinstance(one, Keys) else one
+            test = select.test(bare, DIALECT, statement)
             asked.append(f"ARRAY(SELECT 1 FROM resource r WHERE {test})")
         else:
             asked.append(f"ARRAY(SELECT 1 FROM ({select.found_by(one, DIALECT, types, statement)}) c)")

@@ -17,16 +17,16 @@ import asyncpg
 
 from common import errors
 from fhir_server import ids, index
-from fhir_server.engines import postgres_claims, postgres_notices, postgres_past
+from fhir_server.engines import postgres_claims, postgres_notices, postgres_past, words
 from fhir_server.engines.connections import Connection
 from fhir_server.rows import JournalRow, Moved, Put, Write
 
 CREATE = """
 WITH r AS (
     INSERT INTO resource (part, rid, type, fid, version, updated, deleted, sort_date, method, generation, readers, eq,
-        body, address)
+        words, body, address)
     VALUES ($1::bigint, $2::bigint, $3::text, $4::text, $5::int, $6::bigint, $7::smallint, $8::bigint, $9::text,
-        $10::int, $11::bigint[], $12::bigint[], $13::bytea, $25::bigint)
+        $10::int, $11::bigint[], $12::bigint[], $32::text::tsvector, $13::bytea, $25::bigint)
 ), h AS (
     INSERT INTO hot (part, hash, sort_date, rid)
     SELECT $1::bigint, u.hash, $8::bigint, $2::bigint FROM unnest($14::bigint[]) u (hash)
@@ -58,7 +58,8 @@ VALUES ($1::bigint, $21::smallint, $22::bigint, $3::text, $4::text, $5::int, $9:
 UPDATE = """
 WITH r AS (
     UPDATE resource SET version = $5::int, updated = $6::bigint, deleted = $7::smallint, sort_date = $8::bigint,
-        method = $9::text, generation = $10::int, readers = $11::bigint[], eq = $12::bigint[], body = $13::bytea
+        method = $9::text, generation = $10::int, readers = $11::bigint[], eq = $12::bigint[], body = $13::bytea,
+        words = $23::text::tsvector
     WHERE part = $1::bigint AND rid = $2::bigint AND version = $14::int AND readers = $15::bigint[]
     RETURNING rid
 ), v AS (
@@ -248,7 +249,7 @@ def _created(write: Write, put: Put) -> tuple[Any, ...]:
     head = (row.part, row.rid, row.type, row.fid, row.version, row.updated, int(row.deleted), row.sort_date)
     keys = (row.method, row.generation, sorted(row.readers), list(row.eq), row.body, list(put.index.ordered))
     place = (ids.lane(row.part), put.seq, write.actor, write.cause, index.address(row.ref))
-    return (*head, *keys, *_ranges(put), *place, *_links(put), *_amounts(put))
+    return (*head, *keys, *_ranges(put), *place, *_links(put), *_amounts(put), words.tsvector(put.index.texts))
 
 
 def _updated(write: Write, put: Put) -> tuple[Any, ...]:
@@ -260,7 +261,8 @@ def _updated(write: Write, put: Put) -> tuple[Any, ...]:
     stays = set(put.index.ordered) if row.sort_date == old.sort_date else set[int]()
     before = set(put.old_index.ordered) if put.old_index and stays else set[int]()
     gone, new = set(old.eq) - stays, set(put.index.ordered) - before
-    return (*head, *keys, old.sort_date, list(gone), list(new), ids.lane(row.part), put.seq, write.actor, write.cause)
+    tail = (ids.lane(row.part), put.seq, write.actor, write.cause, words.tsvector(put.index.texts))
+    return (*head, *keys, old.sort_date, list(gone), list(new), *tail)
 
 
 def _ranges(put: Put) -> tuple[list[Any], ...]:

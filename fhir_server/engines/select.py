@@ -21,6 +21,7 @@ from fhir_server.conditions import (
     Condition,
     Either,
     Extent,
+    FullText,
     Ids,
     Keys,
     Moment,
@@ -61,6 +62,8 @@ class Dialect:
     keys: Callable[[Keys, Statement], str]
     among: Callable[[Sequence[int], Statement], str]
     xor: str
+    fulltext: Callable[[FullText, Statement], str]
+    found_by_words: Callable[[FullText, Statement], str] | None = None
 
     def tie(self, one: str, other: str) -> str:
         """The same resource in two tables."""
@@ -304,7 +307,7 @@ def found_by(condition: Condition, dialect: Dialect, types: tuple[str, ...], sta
         rows = f"SELECT {dialect.columns('d')} FROM num d WHERE d.param = {statement.arg(condition.param)} AND "
         return " UNION ALL ".join(rows + values.amount(one, "d", statement) for one in condition.tests)
     if isinstance(condition, (Extent, Near)):
-        table, tests = _measured(condition, "d", statement)
+        table, tests = values.measured(condition, "d", statement)
         return (
             f"SELECT {dialect.columns('d')} FROM {table} d WHERE d.param = {statement.arg(condition.param)} AND {tests}"
         )
@@ -313,6 +316,8 @@ def found_by(condition: Condition, dialect: Dialect, types: tuple[str, ...], sta
         return " UNION ALL ".join(
             f"SELECT * FROM ({found_by(one, dialect, types, statement)}) e{n}" for n, one in enumerate(leading)
         )
+    if isinstance(condition, FullText) and dialect.found_by_words:
+        return dialect.found_by_words(condition, statement)
     table = dialect.all_of_type("resource_by_address") if isinstance(condition, Addresses) else "resource r"
     if isinstance(condition, Or):
         return " UNION ALL ".join(found_by(one, dialect, types, statement) for one in condition.of)
@@ -330,12 +335,14 @@ def test(condition: Condition, dialect: Dialect, statement: Statement) -> str:
         return joined.test(condition, dialect, statement, test)
     if isinstance(condition, Ids):
         return f"r.fid IN ({_marks(condition.ids, statement)})"
+    if isinstance(condition, FullText):
+        return dialect.fulltext(condition, statement)
     if isinstance(condition, Updated):
         return searching.moments(condition.tests, "r.updated", "r.updated", statement)
     if isinstance(condition, Present):
         params = statement.equal(condition.param, *condition.also)
-        values = f"{condition.table} x WHERE {dialect.tie('x', 'r')} AND x.param {params}"
-        return (dialect.exists if condition.present else dialect.missing).format(values)
+        found = f"{condition.table} x WHERE {dialect.tie('x', 'r')} AND x.param {params}"
+        return (dialect.exists if condition.present else dialect.missing).format(found)
     if isinstance(condition, Either):
         ways = [" AND ".join(test(one, dialect, statement) for one in way) or "1 = 1" for way in condition.ways]
         some = " OR ".join(f"({way})" for way in ways) or "1 = 0"
@@ -350,19 +357,8 @@ def test(condition: Condition, dialect: Dialect, statement: Statement) -> str:
     elif isinstance(condition, Text):
         table, tests = "str", searching.texts(condition, statement, dialect.contains, table="x", unused=dialect.unused)
     else:
-        table, tests = _measured(condition, "x", statement, unused=dialect.unused)
+        table, tests = values.measured(condition, "x", statement, unused=dialect.unused)
     return dialect.exists.format(f"{table} x WHERE {dialect.tie('x', 'r')} AND x.param {params} AND {tests}")
-
-
-def _measured(
-    condition: Amount | Extent | Near, table: str, statement: Statement, *, unused: str = ""
-) -> tuple[str, str]:
-    """The table that holds the values, and the test of its rows."""
-    if isinstance(condition, Amount):
-        return "num", values.amounts(condition, table, statement, unused=unused)
-    if isinstance(condition, Extent):
-        return "num", values.extents(condition, table, statement, unused=unused)
-    return "dat", values.places(condition, table, statement, unused=unused)
 
 
 def is_range(condition: Condition) -> bool:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +42,7 @@ _INLINE_TICKS = 4  # what a search may take before it moves to a thread
 _ENDLESS = 2**62
 _CHECK_STEPS = 1_000_000
 _LONGEST_SEARCH_SECONDS = 30.0
+_MOST_WAITING = 512  # resources whose words wait to be indexed together
 _STORED = "r.type, r.fid, r.version, r.updated, r.body, r.method"
 _ROW = (
     "r.part, r.rid, r.type, r.fid, r.version, r.updated, r.deleted, r.sort_date, r.method, r.generation, r.readers, "
@@ -59,6 +61,7 @@ class Sqlite:
         self._reader = sqlite_writer.connect(path)
         self._reader.execute("PRAGMA query_only = ON")
         self._ticks = _ENDLESS
+        self._waiting = 0
         self._reader.set_progress_handler(self._tick, _TICK)
         self._threads = ThreadPoolExecutor(2, "hub-search")
         self._local = threading.local()
@@ -145,6 +148,8 @@ class Sqlite:
 
     async def search(self, query: Query, memberships: Memberships) -> Page:
         """Inline while it is short."""
+        if sqlite_search.asks_for_words(query.where) and self._one("SELECT 1 FROM words_waiting LIMIT 1", ()):
+            await self._writer.do(sqlite_write.take_in)
         return await self._measured(lambda connection: sqlite_search.search(connection, query, memberships))
 
     async def past(self, asked: timeline.Asked, memberships: Memberships) -> timeline.Found:
@@ -231,6 +236,11 @@ class Sqlite:
         """Durable when it returns."""
         creates = write if sqlite_write.only_creates(write) else None
         await self._writer.do(lambda connection: sqlite_write.write(connection, write), creates=creates)
+        self._waiting += len(write.puts)
+        if self._waiting >= _MOST_WAITING:
+            self._waiting = 0
+            with suppress(errors.HubError):  # what was written is durable; the words go on waiting
+                await self._writer.do(sqlite_write.take_in)
 
     async def keep(self, row: JournalRow) -> None:
         """Durable when it returns."""

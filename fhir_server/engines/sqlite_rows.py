@@ -14,7 +14,7 @@ from functools import lru_cache
 # Each exact number of rows up to _FEW has a statement of its own; more are cut into pieces of _MANY.
 _FEW, _MANY = 48, 480
 
-# table -> its columns; those with OR IGNORE may be given the same row twice.
+# table -> its columns; those with a verb of their own may be given the same row, or key, twice.
 _COLUMNS = {
     "resource": (
         "part, rid, type, fid, address, version, updated, deleted, sort_date, method, generation, readers, eq, body"
@@ -25,9 +25,10 @@ _COLUMNS = {
     "dat": "rid, param, lo, hi",
     "num": "rid, param, unit, lo, hi",
     "link": "rid, param, address",
+    "words_waiting": "rid, again, narrative, displays, content",
     "event": "part, lane, seq, type, fid, version, method, updated, actor, cause",
 }
-_REPEATED = frozenset({"hot", "dat", "num", "link"})
+_VERBS = dict.fromkeys(("hot", "dat", "num", "link"), "INSERT OR IGNORE") | {"words_waiting": "INSERT OR REPLACE"}
 
 
 def insert(connection: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]]) -> None:
@@ -45,5 +46,4 @@ def insert(connection: sqlite3.Connection, table: str, rows: Sequence[Sequence[o
 def _statement(table: str, count: int) -> str:
     columns = _COLUMNS[table]
     row = f"({','.join('?' * (columns.count(',') + 1))})"
-    verb = "INSERT OR IGNORE" if table in _REPEATED else "INSERT"
-    return f"{verb} INTO {table} ({columns}) VALUES {','.join([row] * count)}"
+    return f"{_VERBS.get(table, 'INSERT')} INTO {table} ({columns}) VALUES {','.join([row] * count)}"

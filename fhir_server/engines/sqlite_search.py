@@ -11,13 +11,13 @@ import json
 import sqlite3
 import struct
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from fhir_server import keys
-from fhir_server.conditions import Addresses, Condition, Ids, Keys, Or, Query, Updated
-from fhir_server.engines import body_order, joined, searching, select
+from fhir_server.conditions import Addresses, Condition, FullText, Ids, Keys, Moment, Or, Query, Text, Updated
+from fhir_server.engines import body_order, joined, searching, select, words
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
 from fhir_server.rows import Memberships, Page
@@ -70,6 +70,15 @@ def _has_key(condition: Keys, statement: Statement) -> str:
     return f"{'NOT ' if condition.negated else ''}EXISTS (SELECT 1 FROM hot k WHERE k.hash {among} AND {same})"
 
 
+def _has_words(condition: FullText, statement: Statement) -> str:
+    wanted = statement.arg(words.match(condition))
+    return f"EXISTS (SELECT 1 FROM fulltext f WHERE f.fulltext MATCH {wanted} AND f.rowid = r.rid)"
+
+
+def _found_by_words(condition: FullText, statement: Statement) -> str:
+    return f"SELECT f.rowid AS rid FROM fulltext f WHERE f.fulltext MATCH {statement.arg(words.match(condition))}"
+
+
 DIALECT = Dialect(
     mark="?",
     row=("rid",),
@@ -84,7 +93,29 @@ DIALECT = Dialect(
     keys=_has_key,
     among=_among,
     xor="(~({0} & {1}) & ({0} | {1}))",
+    fulltext=_has_words,
+    found_by_words=_found_by_words,
 )
+
+
+def _among_words(condition: FullText, statement: Statement) -> str:
+    return f"r.rid IN ({_found_by_words(condition, statement)})"
+
+
+# A look into the index of words for one row takes half a millisecond where words are common: enough for a few rows. Who
+# walks through many has the matches listed once.
+WALKING = replace(DIALECT, fulltext=_among_words)
+
+
+def asks_for_words(where: object) -> bool:
+    """Is there a FullText among these conditions, or in what they hold?"""
+    if isinstance(where, tuple):
+        return any(map(asks_for_words, where))
+    if isinstance(where, FullText):
+        return True
+    if isinstance(where, (Keys, Text, Moment, Ids)) or not is_dataclass(where):
+        return False
+    return any(asks_for_words(getattr(where, one.name)) for one in fields(where))
 
 
 def search(connection: sqlite3.Connection, query: Query, memberships: Memberships, *, few: int = FEW) -> Page:
@@ -103,7 +134,7 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
     driver = _choose(connection, query, memberships, few=few)
     rows: list[tuple[Any, ...]] = []
     for turn, stage in enumerate(searching.stages(query, at, walks=driver.walks)):
-        page = Select(DIALECT, query, memberships, driver, stage=stage)
+        page = Select(WALKING if driver.walks else DIALECT, query, memberships, driver, stage=stage)
         sql = page.page(None if turn else at, query.count + 1 - len(rows))
         found = connection.execute(sql, page.statement.args).fetchall()
         rows += [(*row[:6], None, *row[6:]) for row in found] if stage else found
@@ -113,7 +144,7 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
     if query.count and query.after is None and len(rows) <= query.count:
         total = len(rows)  # the only page: free
     elif query.total or not query.count:
-        count = Select(DIALECT, query, memberships, Driver(False, driver.condition))
+        count = Select(WALKING if driver.walks else DIALECT, query, memberships, Driver(False, driver.condition))
         total = int(connection.execute(count.total(), count.statement.args).fetchone()[0])
     return searching.page(query, rows, total)
 
@@ -190,7 +221,7 @@ def _can_drive(condition: Condition) -> bool:
         return not (condition.negated or condition.is_told)
     if isinstance(condition, Or):
         return bool(condition.of) and all(map(_can_drive, condition.of))
-    return select.is_range(condition) or isinstance(condition, (Ids, Updated, Addresses))
+    return select.is_range(condition) or isinstance(condition, (Ids, Updated, Addresses, FullText))
 
 
 def _at_most(bound: int, connection: sqlite3.Connection, condition: Condition, types: tuple[str, ...]) -> int:

@@ -24,6 +24,12 @@ _REPLACE = (
     "readers = ?, eq = ?, body = ? WHERE rid = ? AND version = ? AND readers = ?"
 )
 _COLD = "DELETE FROM hot WHERE hash IN (SELECT value FROM json_each(?)) AND sort_date = ? AND rid = ?"
+_TAKE_IN = (
+    "DELETE FROM fulltext WHERE rowid IN (SELECT rid FROM words_waiting WHERE again = 1)",
+    "INSERT INTO fulltext (rowid, narrative, displays, content) SELECT rid, narrative, displays, content "
+    "FROM words_waiting WHERE narrative <> '' OR displays <> '' OR content <> ''",
+    "DELETE FROM words_waiting",
+)
 _OUTBOX = (
     "INSERT INTO outbox (part, lane, seq, consumer, type, fid, due, attempts, leased_until, state, error) "
     "VALUES (?,?,?,?,?,?,?,0,0,'waiting','')"
@@ -66,6 +72,12 @@ def write(connection: sqlite3.Connection, write: Write) -> None:
         )
         if not found.rowcount:
             raise errors.NotFound("entrée de journal inconnue")
+
+
+def take_in(connection: sqlite3.Connection) -> None:
+    """Put the words that wait into the index of full text."""
+    for statement in _TAKE_IN:
+        connection.execute(statement)
 
 
 def keep(connection: sqlite3.Connection, row: JournalRow) -> None:
@@ -141,6 +153,8 @@ def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
             rows["event"].append((*event, write.actor, write.cause))
     for table, some in rows.items():
         sqlite_rows.insert(connection, table, some)
+    fresh = [(put.row.rid, 0, *put.index.texts) for put in created if any(put.index.texts)]
+    sqlite_rows.insert(connection, "words_waiting", fresh)
 
 
 def _create(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
@@ -170,6 +184,8 @@ def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> bool:
     before = (old.rid, old.version, old.type, old.fid, old.updated, old.method, old.body)
     sqlite_rows.insert(connection, "version", [before])
     _rekey(connection, row, old)
+    if put.old_index is None or put.old_index.texts != put.index.texts:
+        sqlite_rows.insert(connection, "words_waiting", [(row.rid, 1, *put.index.texts)])
     if put.old_index is not None and _ranges(put.old_index) == _ranges(put.index):
         return False
     for table in ("str", "dat", "num", "link"):

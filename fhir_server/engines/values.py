@@ -63,3 +63,14 @@ def _circle(condition: Near, table: str, statement: Statement) -> str:
 def half_chord(metres: float) -> float:
     """The square of half the chord of a distance, on a sphere of radius 1."""
     return float(math.sin(min(metres / (2 * _RADIUS), math.pi / 2)) ** 2)
+
+
+def measured(
+    condition: Amount | Extent | Near, table: str, statement: Statement, *, unused: str = ""
+) -> tuple[str, str]:
+    """The table that holds the values, and the test of its rows."""
+    if isinstance(condition, Amount):
+        return "num", amounts(condition, table, statement, unused=unused)
+    if isinstance(condition, Extent):
+        return "num", extents(condition, table, statement, unused=unused)
+    return "dat", places(condition, table, statement, unused=unused)

@@ -83,7 +83,7 @@ def kept(name: str, kind: type[Kept], build: Callable[[dict[str, list[Raw]]], Ke
         return msgspec.msgpack.decode(cached.read_bytes(), type=kind)
     built = build(_raw())
     with suppress(OSError):
-        _write(cached, msgspec.msgpack.encode(built))
+        write(cached, msgspec.msgpack.encode(built))
     return built
 
 
@@ -108,20 +108,22 @@ def raw_compartments() -> list[Raw]:
 
 
 def _cached_file(name: str, cache_dir: Path | None) -> Path:
-    return (cache_dir if cache_dir is not None else _user_cache()) / f"{name}-{_key()}.msgpack"
+    return (cache_dir if cache_dir is not None else user_cache()) / f"{name}-{_key()}.msgpack"
 
 
-def _user_cache() -> Path:
+def user_cache() -> Path:
+    """Where compiled definitions are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spico-hub"
 
 
-def _archive() -> Path:
+def archive_path() -> Path:
+    """The package as it was published. Raises importlib.metadata.PackageNotFoundError."""
     return Path(str(metadata.distribution(DISTRIBUTION).locate_file(ARCHIVE)))
 
 
 def _key() -> str:
     """Changes with the package and with the source of what compiles it, so that nobody has to count versions."""
-    digest = blake2b(_archive().read_bytes(), digest_size=12)
+    digest = blake2b(archive_path().read_bytes(), digest_size=12)
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
@@ -141,7 +143,7 @@ def _build(raw: dict[str, list[Raw]]) -> _Cached:
 
 def _raw() -> dict[str, list[Raw]]:
     found: dict[str, list[Raw]] = {kind: [] for kind in _READ}
-    with tarfile.open(_archive()) as archive:
+    with tarfile.open(archive_path()) as archive:
         for member in archive:
             folder, _, name = member.name.rpartition("/")
             kind = name.partition("-")[0]
@@ -152,7 +154,8 @@ def _raw() -> dict[str, list[Raw]]:
     return found
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
+    """All of a file or nothing of it, whoever else writes it too. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:

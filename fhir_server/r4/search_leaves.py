@@ -41,6 +41,7 @@ class Sink:
         "resource",
         "sounds",
         "strings",
+        "texts",
         "tokens",
         "typed",
         "uris",
@@ -60,6 +61,7 @@ class Sink:
         self.sounds: list[String] = []
         self.points: list[Point] = []
         self.composites: list[tuple[Param, tuple[Sink, ...]]] = []  # the values of each part, one element each
+        self.texts: list[String] = []  # what people read beside a token or a reference (`:text`)
 
 
 Leaf = Callable[[Param, str | None, Any, Sink], None]
@@ -81,19 +83,26 @@ def relative(reference: str, base: str) -> str:
 
 def _coding(param: Param, _: str | None, value: Any, sink: Sink) -> None:
     sink.tokens.append((param, value.get("system"), value.get("code"), value.get("display")))
+    if display := value.get("display"):
+        sink.texts.append((param, display))
 
 
 def _concept(param: Param, _: str | None, value: Any, sink: Sink) -> None:
     for coding in value.get("coding", ()):
         sink.tokens.append((param, coding.get("system"), coding.get("code"), coding.get("display")))
+        if display := coding.get("display"):
+            sink.texts.append((param, display))
     if text := value.get("text"):
         sink.tokens.append((param, None, None, text))
+        sink.texts.append((param, text))
 
 
 def _identifier(param: Param, _: str | None, value: Any, sink: Sink) -> None:
-    number = value.get("value")
+    number, kind = value.get("value"), value.get("type", {})
     sink.tokens.append((param, value.get("system"), number, None))
-    if number and (kind := value.get("type")):
+    if text := kind.get("text"):
+        sink.texts.append((param, text))
+    if number and kind:
         for coding in kind.get("coding", ()):
             if code := coding.get("code"):
                 sink.typed.append((param, coding.get("system", ""), code, number))
@@ -133,6 +142,8 @@ def _reference(param: Param, _: str | None, value: Any, sink: Sink) -> None:
     if identifier is not None:
         identifier = (identifier.get("system"), identifier.get("value"))
     sink.references.append((param, target, identifier))
+    if display := value.get("display"):
+        sink.texts.append((param, display))
 
 
 def _canonical_reference(param: Param, _: str | None, value: Any, sink: Sink) -> None:

@@ -38,8 +38,6 @@ _REFUSALS: dict[str, str] = {
     "special": "cette recherche particulière n'est pas encore disponible",
 }
 _OWN_REFUSALS = {
-    "_text": "la recherche en plein texte n'est pas encore disponible",
-    "_content": "la recherche en plein texte n'est pas encore disponible",
     "_query": "les requêtes nommées ne sont pas encore disponibles",
     "_filter": "les expressions de filtre ne sont pas encore disponibles",
 }
@@ -62,6 +60,9 @@ _UNIONS = {
 
 # Columns of the store, not index values.
 _COLUMNS = ("_id", "_lastUpdated")
+# Not values of elements but words of the whole (`fulltext.py`).
+FULL_TEXT = ("_text", "_content")
+_WITHOUT_PATHS = (*_COLUMNS, *FULL_TEXT)
 
 # The clinical dates of a type: of its date parameters, these, in this order. The first is the main one.
 # Birth, death and expiry dates are no clinical moments. A prescription's `date` is when to take it, so it stays out.
@@ -120,11 +121,19 @@ class Param(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def modifiers(self) -> tuple[str, ...]:
         """What may follow the name, for documentation. `:Type` of references is not listed."""
+        if self.code in FULL_TEXT:
+            return ()
         if self.is_phonetic:
             return ("missing",)
-        own = {"token": ("not",), "string": ("exact", "contains"), "reference": ("identifier",)}
+        own = {
+            "token": ("not",), "string": ("exact", "contains"), "reference": ("identifier", "text"),
+            "uri": ("above", "below"),
+        }  # fmt: skip
+        types = {path.type for path in self.paths} if self.kind == "token" else frozenset[str]()
+        named = ("text",) if types & {"Coding", "CodeableConcept", "Identifier"} else ()
+        coded = ("in", "not-in", "above", "below") if types & {"Coding", "CodeableConcept", "code"} else ()
         more = ("of-type",) if self.has_identifiers else ()
-        return ("missing", *own.get(self.kind, ("above", "below") if self.kind == "uri" else ()), *more)
+        return ("missing", *own.get(self.kind, ()), *named, *coded, *more)
 
     @property
     def has_identifiers(self) -> bool:
@@ -244,7 +253,7 @@ def _param(definition: Raw, type: str, world: search_paths.World) -> Param:
 def _refusal(kind: Kind, code: str, paths: tuple[Path, ...]) -> str:
     if code in _OWN_REFUSALS:
         return _OWN_REFUSALS[code]
-    if paths or code in _COLUMNS or kind == "composite":
+    if paths or code in _WITHOUT_PATHS or kind == "composite":
         return ""
     return _REFUSALS.get(kind, _NO_VALUES)
 

@@ -86,6 +86,12 @@ def _meets(one: Indexed, condition: conditions.Condition, seen: Collection[Index
                 "num": one.rows.amounts,
             }
             return any(row[0] in (param, *also) for row in rows[table]) == present
+        case conditions.FullText(alternatives, narrative):
+            texts = one.rows.texts[:1] if narrative else one.rows.texts
+            return any(
+                all(_has(phrase, texts) for phrase in way.all_of) and not any(_has(no, texts) for no in way.none_of)
+                for way in alternatives
+            )
         case conditions.Ids(ids):
             return one.id in ids
         case conditions.Updated(tests):
@@ -144,6 +150,11 @@ def _text(mode: str, value: str, folded: str, raw: str) -> bool:
     if mode == "ends":
         return folded.endswith(value)
     return value in folded if mode == "contains" else folded.startswith(value)
+
+
+def _has(phrase: conditions.Phrase, texts: Iterable[str]) -> bool:
+    wanted = f" {' '.join(phrase.words)}" + ("" if phrase.prefix else " ")
+    return any(wanted in f" {text} " for text in texts)
 
 
 def _value(one: Indexed, key: conditions.Sort) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 
 revision = "0001"
 down_revision = None
@@ -35,6 +35,12 @@ def upgrade() -> None:
     _secret()
     _job()
     _notices()
+    if not spread:
+        # Words come folded and separated by spaces; nothing is ranked, so that their number is not kept.
+        columns = "narrative, displays, content, tokenize = 'ascii', columnsize = 0"
+        op.execute(f"CREATE VIRTUAL TABLE fulltext USING fts5 ({columns})")
+        words = [_column(name, _WORDS) for name in ("narrative", "displays", "content")]
+        _table("words_waiting", _column("rid", _BIG), _column("again", _SMALL), *words, _key(spread, "rid"))
     if spread:
         _locator()
         # The planner needs more than the hundred commonest keys to tell a rare one from a frequent one.
@@ -48,7 +54,7 @@ def downgrade() -> None:
     names = "resource version hot str dat num link event outbox unique_key journal secret job".split()
     names += ["subscriber", "notice", "follower"]
     spread = op.get_bind().dialect.name == "postgresql"
-    for name in [*names, "locator"] if spread else names:
+    for name in [*names, *(["locator"] if spread else ["fulltext", "words_waiting"])]:
         op.drop_table(name)
 
 
@@ -88,6 +94,7 @@ def _resource(spread: bool) -> None:
         _column("generation", sa.Integer()),
         _column("readers", _KEYS),
         _column("eq", _KEYS),
+        *([_column("words", TSVECTOR)] if spread else []),
         _column("body", _BYTES),
         _key(spread, "rid"),
         sa.UniqueConstraint(*(("part", "type", "fid") if spread else ("type", "fid")), name="resource_id"),
@@ -104,6 +111,7 @@ def _resource(spread: bool) -> None:
             postgresql_using="gin",
             postgresql_with={"fastupdate": "off"},
         )
+        op.create_index("resource_words", "resource", ["words"], postgresql_using="gin")
     _table(
         "version",
         *_part(spread),

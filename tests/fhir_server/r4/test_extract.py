@@ -60,7 +60,7 @@ def test_every_path_has_a_function_for_its_values():
 def test_only_a_computed_age_and_what_is_no_value_of_a_resource_is_refused():
     refused = {param.name for type in TABLES.types for param in TABLES.params(type) if param.refusal}
     assert {name for name in refused if "._" not in name} == {"Patient.age"}
-    assert {name.partition(".")[2] for name in refused if "._" in name} == {"_content", "_filter", "_query", "_text"}
+    assert {name.partition(".")[2] for name in refused if "._" in name} == {"_filter", "_query"}
 
 
 def test_the_examples_inside_the_registry_do_not_redefine_real_parameters():
