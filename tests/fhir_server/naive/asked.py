@@ -90,6 +90,8 @@ class Asking:
     """The strategies over the parameters that the server knows."""
 
     def __init__(self, definitions: load.Definitions) -> None:
+        texts = {type: definitions.search.searchable(type) for type in made.TYPES}
+        self._said = {(type, one.code) for type, some in texts.items() for one in some if "text" in one.modifiers}
         self._known = {type: self._codes(definitions, type) for type in made.TYPES}
 
     def _codes(self, definitions: load.Definitions, type: str) -> tuple[str, ...]:
@@ -134,13 +136,14 @@ class Asking:
 
     def _modified(self, type: str, code: str, found: values.Parameter) -> list[st.SearchStrategy[Pair]]:
         one = self._alternatives(self._one(type, found))
+        said = [self._alternatives(_STRING).map(lambda v: (f"{code}:text", v))] if (type, code) in self._said else []
         match found.kind:
             case "token" if code == "identifier":
                 typed = st.builds("{}|{}|{}".format, st.sampled_from(made.SYSTEMS[:2]), _CODES.map(escaped),
                                   st.sampled_from(made.IDENTIFIERS).map(str.strip).map(escaped))  # fmt: skip
-                return [one.map(lambda v: (f"{code}:not", v)), typed.map(lambda v: (f"{code}:of-type", v))]
+                return [one.map(lambda v: (f"{code}:not", v)), typed.map(lambda v: (f"{code}:of-type", v)), *said]
             case "token":
-                return [one.map(lambda v: (f"{code}:not", v))]
+                return [one.map(lambda v: (f"{code}:not", v)), *said]
             case "string":
                 return [one.map(lambda v, m=m: (f"{code}:{m}", v)) for m in ("exact", "contains")]
             case "uri":
@@ -150,7 +153,7 @@ class Asking:
                 typed = st.sampled_from(named or found.targets[:1] or ("Patient",)).flatmap(
                     lambda t: _reference(code, (t,)).map(lambda v: (f"{code}:{t}", v))
                 )
-                return [typed, _token("identifier").map(lambda v: (f"{code}:identifier", v))]
+                return [typed, _token("identifier").map(lambda v: (f"{code}:identifier", v)), *said]
         return []
 
     def _alternatives(self, one: st.SearchStrategy[str]) -> st.SearchStrategy[str]:

@@ -98,6 +98,8 @@ class Naive:
         if value.json is None or value.type not in READ[found.kind]:
             return False
         match found.kind:
+            case "token" | "reference" if modifier == "text":
+                return texts.text(value, wanted)
             case "token":
                 same = texts.of_type if modifier == "of-type" else None
                 return same(value, wanted) if same else texts.token(resource["resourceType"], value, wanted)

@@ -98,6 +98,36 @@ def of_type(value: Value, wanted: str) -> bool:
     return same and bool(value.json.get("value") == number)
 
 
+def said(value: Value) -> list[str]:
+    """What people read beside a token or a reference: texts and displays (`:text`)."""
+    json = value.json
+    match value.type:
+        case "Coding" | "Reference":
+            found = [json.get("display")]
+        case "CodeableConcept":
+            found = [json.get("text"), *(one.get("display") for one in json.get("coding", []))]
+        case "Identifier":
+            found = [json.get("type", {}).get("text")]
+        case _:
+            found = []
+    return [one for one in found if one]
+
+
+def text(value: Value, wanted: str) -> bool:
+    """`:text`: these words side by side, the last one may be only the beginning of one."""
+    asked = _words(plain(wanted))
+    for one in map(_words, said(value)):
+        for place in range(len(one) - len(asked) + 1):
+            here = one[place : place + len(asked)]
+            if here[:-1] == asked[:-1] and here[-1].startswith(asked[-1]):
+                return True
+    return False
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", normal(text))
+
+
 def _contact(text: str) -> str:
     if "@" in text:
         return text.lower()
