@@ -109,7 +109,31 @@ class Asking:
             also = st.one_of(st.just([]), st.just([]), st.lists(self._include(type), min_size=1, max_size=2))
             return st.builds(lambda *some: (type, [*some[0], *some[1], *some[2]]), where, self._sort(type), also)
 
-        return st.sampled_from((*made.TYPES, "Observation", "Patient")).flatmap(of)
+        one = st.sampled_from((*made.TYPES, "Observation", "Patient")).flatmap(of)
+        return st.one_of(one, one, one, one, one, self._of_all(), self._within())
+
+    def _of_all(self) -> st.SearchStrategy[tuple[str, list[Pair]]]:
+        """`[base]?_type=A,B&…` with what all resources have."""
+        types = st.lists(st.sampled_from(made.TYPES), min_size=1, max_size=4, unique=True)
+        codes = ("_lastUpdated", "_tag", "_security", "_profile", "_source", "_lastUpdated")
+        where = st.lists(st.sampled_from(codes).flatmap(lambda code: self._of("Patient", code)), max_size=2)
+        sort = st.sampled_from(([], [("_sort", "_lastUpdated,_id")], [("_sort", "-_lastUpdated,_id")]))
+        return st.builds(lambda some, a, b: ("", [("_type", ",".join(some)), *a, *b]), types, where, sort)
+
+    def _within(self) -> st.SearchStrategy[tuple[str, list[Pair]]]:
+        """`Patient/pat1/Observation?…`, `Encounter/enc2/*`."""
+        owners = ("Patient", "Encounter", "Practitioner")
+
+        def of(owner: str) -> st.SearchStrategy[tuple[str, list[Pair]]]:
+            inside = [type for type in made.TYPES if values.compartments().get((owner, type))]
+            path = st.integers(0, made.FEW).map(lambda n: f"{owner}/{owner[:3].lower()}{n}/")
+            one = st.sampled_from(inside).flatmap(
+                lambda type: st.tuples(st.just(type), st.lists(self._criterion(type), max_size=1))
+            )
+            some = st.one_of(one, one, st.just(("*", [])))
+            return st.builds(lambda path, asked: (path + asked[0], list(asked[1])), path, some)
+
+        return st.sampled_from(owners).flatmap(of)
 
     def _criterion(self, type: str) -> st.SearchStrategy[Pair]:
         return st.sampled_from(self._known[type]).flatmap(lambda code: self._of(type, code))

@@ -18,7 +18,7 @@ from tests.fhir_server.naive.values import Parameter, Resource, Value
 Params = Sequence[tuple[str, str]]
 
 # Parameters that are no criteria.
-OF_THE_ANSWER = frozenset(("_sort", "_count", "_total", "_include", "_revinclude"))
+OF_THE_ANSWER = frozenset(("_sort", "_count", "_total", "_include", "_revinclude", "_type"))
 
 
 class Naive:
@@ -31,10 +31,13 @@ class Naive:
         self._types = frozenset(definitions.types)
         self._base = base
 
-    def search(self, type: str, params: Params, now: datetime) -> list[str]:
-        """The ids that match all parameters, sorted; those that are equal by creation, last first when descending."""
+    def search(self, path: str, params: Params, now: datetime) -> list[str]:
+        """The ids that match all parameters, sorted; those that are equal by creation, last first when descending.
+
+        `path` is a type, empty with `_type` among the parameters, or a compartment (`Patient/1/Observation`).
+        """
         criteria = [pair for pair in params if pair[0].partition(":")[0] not in OF_THE_ANSWER]
-        found = [one for one in self._of_type(type) if all(self.meets(one, *pair, now) for pair in criteria)]
+        found = [one for one in self._of_path(path, params) if all(self.meets(one, *pair, now) for pair in criteria)]
         keys = dict(params).get("_sort", "").split(",")
         if keys == [""]:
             return [one["id"] for one in found]
@@ -135,6 +138,26 @@ class Naive:
         return _exist(found, self.values(resource, found))
 
     # ---- through references ------------------------------------------------------------------------------------------
+
+    def _of_path(self, path: str, params: Params) -> list[Resource]:
+        """What a search looks through."""
+        *inside, type = path.split("/")
+        types = dict(params)["_type"].split(",") if "_type" in dict(params) else [type]
+        mine = [one for one in self.resources if one["resourceType"] in types or "*" in types]
+        return [one for one in mine if self._is_within(one, *inside)] if inside else mine
+
+    def _is_within(self, resource: Resource, type: str, id: str) -> bool:
+        """In the compartment of `type/id`."""
+        codes = values.compartments().get((type, resource["resourceType"]), ())
+        itself = "{def}" in codes and (resource["resourceType"], resource["id"]) == (type, id)
+        found = [values.parameter(resource["resourceType"], code) for code in codes]
+        return itself or any(
+            texts.target(value, self._base) == f"{type}/{id}"
+            for one in found
+            if one
+            for value in self.values(resource, one)
+            if value.type == "Reference"
+        )
 
     def _of_type(self, type: str) -> list[Resource]:
         return [one for one in self.resources if one["resourceType"] == type]

@@ -67,6 +67,20 @@ def published() -> tuple[dict[tuple[str, str], Parameter], dict[str, Parameter]]
     return by_name, by_url
 
 
+def _raw_compartments(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return [{name: one[name] for name in ("id", "code", "resource")} for one in found["CompartmentDefinition"]]
+
+
+@cache
+def compartments() -> dict[tuple[str, str], tuple[str, ...]]:
+    """The parameters that put a type into a compartment, by compartment and type."""
+    found = {}
+    for one in load.kept("naive-compartments", list[dict[str, Any]], _raw_compartments, None):
+        if "example" not in one["id"]:
+            found.update({(one["code"], each["code"]): tuple(each.get("param", ())) for each in one["resource"]})
+    return found
+
+
 def parameter(type: str, code: str) -> Parameter | None:
     """The parameter of a type, those of every resource included."""
     known = published()[0]
