@@ -72,7 +72,7 @@ class Naive:
         found = values.parameter(resource["resourceType"], code)
         assert found, code
         if modifier == "missing":
-            return self._is_there(resource, found) == (wanted == "false")
+            return self.is_there(resource, found) == (wanted == "false")
         if modifier == "not":
             return not any(self._any(resource, found, "", one, now) for one in alternatives)
         return any(self._any(resource, found, modifier, one, now) for one in alternatives)
@@ -127,7 +127,7 @@ class Naive:
         """What a parameter points to in a resource."""
         return self._reader.values(resource, found.expression)
 
-    def _is_there(self, resource: Resource, found: Parameter) -> bool:
+    def is_there(self, resource: Resource, found: Parameter) -> bool:
         """`:missing=false`."""
         if found.kind == "composite":
             parts = [values.component(definition) for definition, _ in found.components]
