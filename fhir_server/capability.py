@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from common import clock, errors
-from fhir_server import exchange, media, patch, subset
+from fhir_server import bundle, exchange, media, page, patch, subset
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Request, Server
 from fhir_server.r4 import load, xml
@@ -205,9 +205,10 @@ _DOCUMENTATION = (
     "plus, 412 pour plusieurs ou sans critère. PATCH : droits de lecture et de mise à jour ; une partie narrative "
     "générée que le patch ne corrige pas est retirée. Les références ne sont pas vérifiées à l'écriture, et une "
     "ressource référencée peut être supprimée. Historique d'un type ou du système : Bundle.meta.lastUpdated, redonné "
-    "comme _since, ne manque aucune version ; les dernières secondes peuvent revenir. Bundle : 10 000 entrées au "
-    "plus. Adresse canonique en plusieurs versions : la plus haute, sauf « |version ». $meta-add et $meta-delete "
-    "créent une version. _revinclude suit aussi les références à tout type (Provenance:target…). Localisations (near) "
-    ": 10 km sans distance, km sans unité. _sort par code, référence, uri : 20 000 résultats au plus ; une quantité "
-    "est triée par sa valeur écrite."
+    "comme _since, ne manque aucune version ; les dernières secondes peuvent revenir. Adresse canonique en plusieurs "
+    "versions : la plus haute, sauf « |version ». $meta-add et $meta-delete créent une version. _revinclude suit "
+    "aussi les références à tout type (Provenance:target…). Localisations (near) : 10 km sans distance, km sans "
+    "unité. _sort par code, référence, uri : 20 000 résultats au plus ; une quantité est triée par sa valeur écrite. "
+    f"Bundle à traiter : {bundle.MOST_ENTRIES} entrées au plus ; ce qui dépasserait {page.MOST_BYTES >> 20} Mio de "
+    "réponse n'est pas fait (too-costly) et se demande à part."
 )

@@ -224,6 +224,6 @@ def _opened(token: Any, type: str, field: Field) -> _Cursor:
         cursor = msgspec.msgpack.decode(raw, type=_Cursor)
     except (TypeError, ValueError, binascii.Error, msgspec.DecodeError):
         cursor = None
-    if cursor is None or cursor.type != type:
+    if cursor is None or cursor.type != type or not 0 <= cursor.count <= MOST_OF_A_LIST or cursor.offset < 0:
         raise Wrong("« _cursor » n'est pas une valeur donnée par ce serveur pour cette recherche", field.place)
     return cursor
