@@ -109,5 +109,9 @@ class UnsupportedMedia(HubError):
     code, status, fhir, smtp = "unsupported-media", 415, "not-supported", "554 5.6.1"
 
 
+class TooMany(HubError):
+    code, status, fhir, smtp = "too-many", 429, "throttled", "451 4.3.0"
+
+
 class Unavailable(HubError):
     code, status, fhir, smtp = "unavailable", 503, "transient", "451 4.3.0"

@@ -232,7 +232,8 @@ class App:
         method = scope["method"]
         rest = scope["path"][len(self._base) :].strip("/")
         segments = rest.split("/") if rest else []
-        caller = _NOBODY if segments == ["metadata"] else await self._authenticate(_token(headers))
+        is_open = segments == ["metadata"] and method not in _WITH_BODY
+        caller = _NOBODY if is_open else await self._authenticate(_token(headers))
         params = media.parameters(scope["query_string"])
         shown = [pair for pair in params if pair[0] in exchange.GENERAL]
         if shown:
@@ -250,7 +251,7 @@ class App:
         )
         format = _format(request)
         if method == "POST" and segments == ["$import"] and media.is_ndjson(request.header(b"content-type")):
-            request.upload = await upload.take(receive, self._server.jobs, caller)
+            request.upload = await upload.take(receive, self._server, caller)
         elif method in _WITH_BODY:
             request.body = await _read_body(receive, headers, self._max_body)
         return request, format
@@ -273,7 +274,7 @@ class App:
         elif problem.status == 405:
             rest = scope["path"][len(self._base) :].strip("/")
             answer.headers.append((b"allow", routes.allowed(self._server, rest.split("/") if rest else []).encode()))
-        elif problem.status == 503:
+        elif problem.status in (429, 503):
             answer.headers.append((b"retry-after", b"2"))
         return answer
 
@@ -300,7 +301,7 @@ def _token(headers: dict[bytes, bytes]) -> str:
 def _format(request: Request) -> media.Format:
     """The format of the answer. Raises NotAcceptable, before anything is done that could not be answered."""
     accept = request.headers.get(b"accept", b"")
-    if request.segments[-1:] and request.segments[-1] in listed.OWN_FORMATS:
+    if request.segments[-1:] and request.segments[-1] in operations.OWN_FORMATS:
         return media.JSON  # it has formats of its own, and an outcome leaves as JSON
     if request.segments[:1] == ["$job"]:
         return media.JSON if not media.asks_for_fhir(accept, "") else media.negotiate(accept, request.asked_format)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Level = Literal["system", "type", "instance"]
 
 
+# Those that choose the form of their answer themselves, not between JSON and XML: no bundle can hold it.
+OWN_FORMATS = frozenset({"$graphql", "$run", "$viewdefinition-run"})
+
+
 @dataclass(frozen=True, slots=True)
 class OperationRequest:
     """One call of an operation.

@@ -44,7 +44,8 @@ class Feed:
         for event in events:
             change = Change(event.seq, event.type, event.id, _conversation(event))
             for queue, caller in self._listeners.items():
-                if caller.memberships is None or not event.readers.isdisjoint(caller.memberships):
+                is_reader = caller.memberships is None or not event.readers.isdisjoint(caller.memberships)
+                if is_reader and access.can(caller, "r", event.type):
                     _put(queue, change)
 
     async def subscribe(self, caller: access.Caller) -> AsyncIterator[Change]:

@@ -18,6 +18,7 @@ ADD = f"""
 INSERT INTO job ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 """
 FIND = f"SELECT {_COLUMNS} FROM job WHERE part = $1 AND id = $2"
+KEPT = "SELECT COUNT(*) FROM job WHERE owner = $1"
 DUE = f"""
 SELECT {_COLUMNS} FROM job WHERE state IN ('waiting', 'running') AND leased_until <= $1 ORDER BY created LIMIT $2
 """
@@ -55,6 +56,10 @@ class Bulk:
         """One job."""
         found = await self._fetch(FIND, ids.hash64(id), id)
         return JobRow(*found[0]) if found else None
+
+    async def kept(self, owner: str) -> int:
+        """All states count: the files of what is done are still there."""
+        return int((await self._fetch(KEPT, owner))[0][0])
 
     async def due(self, now: int, count: int) -> list[JobRow]:
         """Oldest first."""

@@ -17,6 +17,7 @@ from fhir_server.rows import Gone, JobRow, Memberships
 _COLUMNS = "part, id, kind, owner, caller, request, state, progress, created, expires, leased_until, holder, attempts"
 _ADD = f"INSERT INTO job ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _FIND = f"SELECT {_COLUMNS} FROM job WHERE id = ?"
+_KEPT = "SELECT COUNT(*) FROM job WHERE owner = ?"
 _DUE = (
     f"SELECT {_COLUMNS} FROM job WHERE state IN ('waiting', 'running') AND leased_until <= ? ORDER BY created LIMIT ?"
 )
@@ -47,6 +48,10 @@ class Bulk:
         """One job."""
         found = self._fetch(_FIND, (id,))
         return JobRow(*found[0]) if found else None
+
+    async def kept(self, owner: str) -> int:
+        """All states count: the files of what is done are still there."""
+        return int(self._fetch(_KEPT, (owner,))[0][0])
 
     async def due(self, now: int, count: int) -> list[JobRow]:
         """Oldest first."""

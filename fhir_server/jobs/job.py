@@ -2,7 +2,7 @@
 
 A row in the database says what was asked, by whom, and how far it has come; its files are in a folder of its own. A
 job is done with the rights of whoever started it, kept with it, and only they see it: the same person or structure
-through the same software.
+through the same software, with the same scopes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Limits:
     `folder` holds the files of all jobs: processes on several machines need a shared one. `at_once` jobs run in one
     process; results are kept for `keep_seconds`; a file of an export ends at `file_bytes`, an import that is posted may
     be of `upload_bytes`; imports by name read from `imports`, None means there are none. An export waits
-    `settle_seconds` for commits that were under way when it began.
+    `settle_seconds` for commits that were under way when it began. Of whoever does not see everything `of_one` jobs are
+    kept at most, so that nobody fills the disk or the queue for all others.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class Limits:
     upload_bytes: int = 16 * 1024**3
     imports: Path | None = None
     settle_seconds: float = 0.5
+    of_one: int = 50
 
 
 @dataclass(slots=True)
@@ -127,8 +129,8 @@ def new(kind: str, caller: access.Caller, asked: dict[str, Any], *, now: int) ->
 
 
 def owner(caller: access.Caller) -> str:
-    """What two requests of the same caller have in common."""
-    return json.dumps([caller.actor, caller.client, caller.memberships is None])
+    """What two requests of the same caller have in common; other scopes may be fewer than those of the job."""
+    return json.dumps([caller.actor, caller.client, caller.memberships is None, sorted(caller.scopes)])
 
 
 def write_caller(caller: access.Caller) -> str:

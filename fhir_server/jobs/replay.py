@@ -16,7 +16,7 @@ from fhir_server.exchange import Answer, Prefer, Request
 from fhir_server.jobs import job
 from fhir_server.jobs.job import Work
 
-_KEPT = (b"accept", b"content-type", b"if-modified-since", b"if-none-match")
+_KEPT = (b"accept", b"content-type", b"if-match", b"if-modified-since", b"if-none-match")
 
 
 def asked(request: Request, *, repeats: bool) -> dict[str, Any]:

@@ -78,8 +78,14 @@ class Runner:
     async def add(
         self, kind: str, caller: access.Caller, asked: dict[str, Any], *, body: bytes | Path | None = None
     ) -> str:
-        """Begin a job; its id. `body` becomes its file `request.body`. Durable when it returns."""
+        """Begin a job; its id. `body` becomes its file `request.body`. Durable when it returns.
+
+        Raises TooMany for who has as many as one may have.
+        """
         row = job.new(kind, caller, asked, now=self._now())
+        if caller.memberships is not None and await self._store.bulk.kept(row.owner) >= self.limits.of_one:
+            text = f"{self.limits.of_one} tâches au plus : supprimez (DELETE) celles qui ne servent plus"
+            raise errors.TooMany(text)
         folder = self.limits.folder / row.id
         await asyncio.to_thread(_prepare, folder, body)
         await self._store.bulk.add(row)

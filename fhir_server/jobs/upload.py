@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from common import errors
 from fhir_server import access
 
 if TYPE_CHECKING:
-    from fhir_server.jobs.runner import Runner
+    from fhir_server.exchange import Server
 
 Message = MutableMapping[str, Any]
 _PIECE = 1024 * 1024
@@ -42,12 +42,18 @@ async def give(send: Callable[[Message], Awaitable[None]], path: Path) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def take(receive: Callable[[], Awaitable[Message]], jobs: Runner | None, caller: access.Caller) -> Path | None:
+def may_import(caller: access.Caller, types: Iterable[str]) -> bool:
+    """Those who see everything, and whose scopes let them create something: anybody else has nothing to send."""
+    return caller.memberships is None and any(access.can(caller, "c", type) for type in types)
+
+
+async def take(receive: Callable[[], Awaitable[Message]], server: Server, caller: access.Caller) -> Path | None:
     """Keep the body of a request in a file, on disk when it returns.
 
     None, and nothing is read, for a caller who may not import: the operation says so. Raises TooLarge.
     """
-    if jobs is None or caller.memberships is not None:
+    jobs = server.jobs
+    if jobs is None or not may_import(caller, server.types):
         return None
     path = jobs.limits.folder / f"{_PREFIX}{secrets.token_hex(8)}"
     size = 0

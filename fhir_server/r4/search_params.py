@@ -39,7 +39,7 @@ _REFUSALS: dict[str, str] = {
 }
 _OWN_REFUSALS = {
     "_query": "les requêtes nommées ne sont pas encore disponibles",
-    "_filter": "les expressions de filtre ne sont pas encore disponibles",
+    "_filter": "une expression de filtre s'emploie seule, ni derrière un chaînage ni derrière _has",
 }
 _NO_VALUES = "les définitions R4 ne disent pas où lire ce paramètre"
 

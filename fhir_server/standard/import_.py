@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from common import errors
 from fhir_server import exchange, media
 from fhir_server.exchange import Answer, Server
-from fhir_server.jobs import door
+from fhir_server.jobs import door, upload
 from fhir_server.operations import Operation, OperationRequest
 
 _FORMATS = frozenset({"application/fhir+ndjson", "application/ndjson", "ndjson"})
@@ -26,8 +26,8 @@ async def run(call: OperationRequest) -> Answer:
     Raises Forbidden for a caller that does not see everything, Unreadable for what cannot be followed, NotFound for a
     file that is not there.
     """
-    if call.caller.memberships is not None:
-        raise errors.Forbidden("$import : réservé aux comptes système")
+    if not upload.may_import(call.caller, call.server.types):
+        raise errors.Forbidden("$import : réservé aux comptes système qui peuvent créer des ressources")
     door.check_async(call.http, "$import")
     if call.params:
         raise exchange.unavailable(f"{call.params[0][0][:60]} : $import lit ses paramètres dans le contenu")

@@ -7,6 +7,7 @@ here can tell is refused aloud, never left out in silence.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,7 +134,7 @@ async def _of_system(library: Library, include: Resource, done: Expansion) -> Me
     done.is_open = done.is_open or not system.is_whole
     chosen: Iterable[Concept] = system.concepts.values()
     if "filter" in include:
-        chosen = filters.passing(system, include["filter"])
+        chosen = await asyncio.to_thread(filters.passing, system, include["filter"])  # patterns may take a while
     return {
         (url, one.code): Member(url, system.version, one.code, one.display, one.designations, one) for one in chosen
     }

@@ -12,6 +12,8 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 from common import errors
+from fhir_server.fhirpath import regexes
+from fhir_server.fhirpath.parse import Unusable
 from fhir_server.terminology.systems import Concept, System, value_of
 
 Resource = dict[str, Any]
@@ -21,6 +23,7 @@ _ITSELF = frozenset(("concept", "code"))
 _LONGEST_PATTERN = 200
 _LONGEST_MATCHED = 256
 _MOST_REPEATS = 3
+_MOST_STEPS = 20_000_000  # of one pattern over all codes of a system
 
 
 def passing(system: System, filters: Iterable[Resource]) -> list[Concept]:
@@ -39,10 +42,8 @@ def _test(system: System, filter: Resource) -> Test:
     if op == "exists":
         return lambda concept: bool(_values(concept, name)) == (value == "true")
     if op == "regex":
-        pattern = safe_pattern(value)
-        return lambda concept: any(
-            len(one) <= _LONGEST_MATCHED and pattern.fullmatch(one) for one in _values(concept, name)
-        )
+        matches = _matcher(value)
+        return lambda concept: any(map(matches, _values(concept, name)))
     raise _refused(f"filtre {op} : opérateur non pris en charge")
 
 
@@ -69,6 +70,25 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value.get("code", "")) if isinstance(value, dict) else str(value)
+
+
+def _matcher(text: str) -> Callable[[str], bool]:
+    """Does a value match a pattern? All values together have a bound: what looks harmless may still take long."""
+    pattern, left = safe_pattern(text), _MOST_STEPS
+
+    def matches(value: str) -> bool:
+        nonlocal left
+        if len(value) > _LONGEST_MATCHED:
+            return False
+        try:
+            left -= regexes.cost(text, value) + 1
+        except Unusable:
+            left = -1
+        if left < 0:
+            raise _refused("filtre regex : trop coûteux pour ce système de codes", code="too-costly")
+        return pattern.fullmatch(value) is not None
+
+    return matches
 
 
 def safe_pattern(text: str) -> re.Pattern[str]:
@@ -110,5 +130,5 @@ def _repeats(tree: Any, *, inside: bool) -> int:
     return found
 
 
-def _refused(text: str) -> errors.Invalid:
-    return errors.Invalid(text, issues=(errors.Issue(text, "ValueSet.compose", "not-supported"),))
+def _refused(text: str, code: str = "not-supported") -> errors.Invalid:
+    return errors.Invalid(text, issues=(errors.Issue(text, "ValueSet.compose", code),))

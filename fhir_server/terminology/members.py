@@ -6,6 +6,7 @@ codes are not known here (LOINC, UCUM) can still say yes or no where it lists co
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +80,7 @@ class Members:
         concept = known.find(code) if known else None
         if known is None or concept is None:
             return None
-        return concept in filters.passing(known, include["filter"])
+        return concept in await asyncio.to_thread(filters.passing, known, include["filter"])
 
     async def in_system(self, canonical: str, code: str) -> Answer:
         """Whether a code system (`url` or `url|version`) has the code."""

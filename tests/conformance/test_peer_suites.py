@@ -55,7 +55,7 @@ def test_nothing_that_schemathesis_makes_up_is_a_fault_of_the_server(
     command += ["--max-time", SECONDS, "--workers", "2", "--phases", "coverage,fuzzing", "--continue-on-failure"]
     command += ["--suppress-health-check", "all", "--no-color"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=float(SECONDS) + 240)
-    # Not its exit code: with threads the tool itself may stumble (a bug of Python 3.11), which it calls errors.
+    # Not its exit code: under threads the tool itself may stumble (a bug of `ast` in Python 3.11) and calls it errors.
     counted = re.search(r"(\d+) generated, (\d+) passed", ran.stdout)
     assert counted and counted[1] == counted[2], ran.stdout[-8000:] + ran.stderr[-2000:]
     assert int(counted[1]) > 1000, ran.stdout[-8000:]

@@ -59,7 +59,7 @@ async def test_a_refusal_is_the_answer_of_the_entry(record: store.Store, tmp_pat
         assert only["response"]["outcome"]["resourceType"] == "OperationOutcome"
 
 
-@pytest.mark.parametrize("other", ["paul", "software", "reader"])
+@pytest.mark.parametrize("other", ["paul", "software", "reader", "patients"])
 async def test_a_job_of_somebody_else_does_not_exist(record: store.Store, tmp_path: Path, other: str) -> None:
     async with serving(record, tmp_path / "jobs") as as_:
         started = await as_("nadia").get("Patient", headers=ASYNC)
@@ -68,6 +68,30 @@ async def test_a_job_of_somebody_else_does_not_exist(record: store.Store, tmp_pa
         assert (await as_(other).get(place)).status_code == 404
         assert (await as_(other).delete(place)).status_code == 404
         assert (await as_("nadia").get(place)).status_code == 200
+
+
+async def test_nobody_fills_the_queue_for_all_others(record: store.Store, tmp_path: Path) -> None:
+    async with serving(record, tmp_path / "jobs", of_one=2) as as_:
+        nadia = as_("nadia")
+        places = [(await nadia.get("Patient", headers=ASYNC)).headers["content-location"] for _ in range(2)]
+        refused = await nadia.get("Patient", headers=ASYNC)
+        assert (refused.status_code, issue(refused)["code"]) == (429, "throttled")
+        assert refused.headers["retry-after"]
+        assert (await as_("paul").get("Patient", headers=ASYNC)).status_code == 202
+        await nadia.delete(places[0])
+        assert (await nadia.get("Patient", headers=ASYNC)).status_code == 202
+
+
+async def test_a_condition_of_the_request_holds_later_too(record: store.Store, tmp_path: Path) -> None:
+    async with serving(record, tmp_path / "jobs") as as_:
+        nadia = as_("nadia")
+        id = (await nadia.post("Patient", json=a_patient())).json()["id"]
+        meta = {"name": "meta", "valueMeta": {"tag": [{"code": "new"}]}}
+        sent = {"resourceType": "Parameters", "parameter": [meta]}
+        headers = {**ASYNC, "If-Match": 'W/"7"'}
+        answer = await finished(nadia, await nadia.post(f"Patient/{id}/$meta-add", json=sent, headers=headers))
+        assert answer.json()["entry"][0]["response"]["status"].startswith("412")
+        assert (await nadia.get(f"Patient/{id}")).headers["etag"] == 'W/"1"'
 
 
 async def test_a_job_that_is_cancelled_is_gone_with_its_files(record: store.Store, tmp_path: Path) -> None:
@@ -107,6 +131,30 @@ async def test_a_read_of_one_resource_is_answered_at_once(record: store.Store, t
         fhir = as_("system")
         made = (await fhir.post("Patient", json=a_patient(), headers=ASYNC)).json()
         assert (await fhir.get(f"Patient/{made['id']}", headers=ASYNC)).status_code == 200
+
+
+async def test_an_answer_that_no_bundle_can_hold_is_given_at_once(record: store.Store, tmp_path: Path) -> None:
+    async with serving(record, tmp_path / "jobs") as as_:
+        answer = await as_("system").get("$graphql?query={PatientList{id}}", headers=ASYNC)
+        assert (answer.status_code, answer.json()) == (200, {"data": {"PatientList": []}})
+
+
+async def test_searches_of_everything_and_of_a_compartment_are_done_later_too(
+    record: store.Store, tmp_path: Path
+) -> None:
+    async with serving(record, tmp_path / "jobs") as as_:
+        fhir = as_("system")
+        patient = (await fhir.post("Patient", json=a_patient())).json()["id"]
+        for asked in (
+            fhir.get("?_type=Patient&_elements=name", headers=ASYNC),
+            fhir.post("_search", data={"_type": "Patient"}, headers=ASYNC),
+            fhir.get(f"Patient/{patient}/*", headers=ASYNC),
+            fhir.post(f"Patient/{patient}/Observation/_search", data={"status": "final"}, headers=ASYNC),
+        ):
+            started = await asked
+            assert started.status_code == 202, started.text
+            (only,) = (await finished(fhir, started)).json()["entry"]
+            assert only["resource"]["type"] == "searchset"
 
 
 async def test_what_only_reads_is_done_again_after_a_kill_and_what_writes_is_not(

@@ -53,6 +53,17 @@ async def test_the_metadata_need_no_token(as_: Callable[..., Client]) -> None:
     assert (await client.get("/metadata")).status_code == 200
 
 
+async def test_of_somebody_unknown_no_body_is_read(as_: Callable[..., Client]) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        raise AssertionError("read")
+        yield b""
+
+    client = as_("system")
+    del client.headers["Authorization"]
+    for url in ("/metadata", "/Patient", ""):
+        assert (await client.post(url, content=pieces(), headers=JSON)).status_code == 401
+
+
 async def test_every_answer_carries_the_id_of_the_request(fhir: Client) -> None:
     given = await fhir.get("/Patient/1", headers={"X-Request-Id": "abc-1.2_3"})
     assert given.headers["x-request-id"] == "abc-1.2_3"

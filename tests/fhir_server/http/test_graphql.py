@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import urlsafe_b64encode
 from random import Random
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from tests.fhir_server.http.callers import ENGINES
@@ -199,6 +201,13 @@ async def test_a_connection_is_read_page_by_page_with_its_cursors(fhir: Client) 
         page = (await data(fhir, query, next=page["next"]))["PatientConnection"]
         assert page["offset"] == len(seen)
     assert len(seen) == 5 and set(seen) == ids
+
+
+@pytest.mark.parametrize("numbers", [(-1, 0), (1001, 0), (2**62, 0), (5, -1)])
+async def test_a_cursor_that_nobody_gave_is_refused(fhir: Client, numbers: tuple[int, int]) -> None:
+    forged = urlsafe_b64encode(msgspec.msgpack.encode(["Patient", [], *numbers, None])).decode()
+    status, _ = await error(fhir, f'{{ PatientConnection(_cursor: "{forged}") {{ count }} }}')
+    assert status == 400
 
 
 async def test_a_query_can_be_sent_in_three_ways(fhir: Client) -> None:
