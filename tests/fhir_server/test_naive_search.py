@@ -203,6 +203,7 @@ def check(hub: Hub, definitions: load.Definitions, searches: int) -> None:
     agree()
 
 
+@pytest.mark.timeout(600)  # only a failure takes long: it is made small before it is told
 def test_a_search_finds_what_r4_says(filled: Callable[[int], Hub], definitions: load.Definitions) -> None:
     for seed in range(WORLDS):
         check(filled(seed), definitions, SEARCHES)

@@ -93,6 +93,7 @@ class Asking:
         texts = {type: definitions.search.searchable(type) for type in made.TYPES}
         self._said = {(type, one.code) for type, some in texts.items() for one in some if "text" in one.modifiers}
         self._known = {type: self._codes(definitions, type) for type in made.TYPES}
+        self._links = {type: self._references(type) for type in made.TYPES}
 
     def _codes(self, definitions: load.Definitions, type: str) -> tuple[str, ...]:
         mine = definitions.search.searchable(type)
@@ -191,7 +192,7 @@ class Asking:
 
     # ---- through references ------------------------------------------------------------------------------------------
 
-    def _links(self, type: str) -> list[tuple[str, tuple[str, ...]]]:
+    def _references(self, type: str) -> list[tuple[str, tuple[str, ...]]]:
         """The reference parameters of a type, with those of their targets that are made here."""
         found = []
         for code in self._known[type]:
@@ -209,12 +210,12 @@ class Asking:
                 lambda target: self._end(target, depth).map(lambda end: (f"{code}:{target}.{end[0]}", end[1]))
             )
 
-        links = self._links(type)
+        links = self._links[type]
         return st.sampled_from(links).flatmap(of) if links else self._criterion(type)
 
     def _reverse(self, type: str, depth: int) -> st.SearchStrategy[Pair]:
         """`_has:Observation:subject:code`."""
-        pointing = [(other, code) for other in made.TYPES for code, targets in self._links(other) if type in targets]
+        pointing = [(other, code) for other in made.TYPES for code, targets in self._links[other] if type in targets]
         if not pointing:
             return self._criterion(type)
         return st.sampled_from(pointing).flatmap(
@@ -230,8 +231,8 @@ class Asking:
 
     def _include(self, type: str) -> st.SearchStrategy[Pair]:
         """`_include=Encounter:subject:Patient`, `_revinclude:iterate=Observation:*`."""
-        back = [(other, code) for other in made.TYPES for code, targets in self._links(other) if type in targets]
-        forth = [(type, code, target) for code, targets in self._links(type) for target in (*targets, "")]
+        back = [(other, code) for other in made.TYPES for code, targets in self._links[other] if type in targets]
+        forth = [(type, code, target) for code, targets in self._links[type] for target in (*targets, "")]
         again = st.sampled_from(("", ":iterate"))
         some = [st.builds(lambda how, link: (f"_revinclude{how}", ":".join(link)), again, st.sampled_from(back))]
         if forth:
@@ -257,7 +258,7 @@ class Asking:
     def _test(self, type: str, deep: int) -> st.SearchStrategy[str]:
         codes = [code for code in self._known[type] if values.parameter(type, code).kind != "composite"]  # type: ignore[union-attr]
         plain = st.sampled_from(codes).flatmap(lambda code: self._tested(type, code))
-        links = self._links(type)
+        links = self._links[type]
         if not links or deep > 1:
             return plain
 

@@ -94,7 +94,7 @@ class _Reader:
             wanted = texts.normal(value)
             folded = [texts.normal(text) for one in mine for text in texts.strings(one)]
             return any(_COMPARE[operator](text, wanted) for text in folded)
-        modifier = {"ss": ":above", "sb": ":below"}.get(operator, "")
+        modifier = {"ss": ":below", "sb": ":above"}.get(operator, "")  # `ss`: the value subsumes what is there
         return self.naive.meets(resource, code + modifier, written, self.now)
 
 
