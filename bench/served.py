@@ -30,6 +30,11 @@ START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 
 
+def _environment() -> dict[str, str]:
+    """Ours, but compiled code may be kept: an installed program is not compiled again at each start."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | _QUIET
+
+
 class Server:
     """A server process of ours and its children."""
 
@@ -42,7 +47,7 @@ class Server:
         self.log = log
         started = time.perf_counter()
         with log.open("wb") as out:
-            self._process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **_QUIET})
+            self._process = subprocess.Popen(command, stdout=out, stderr=out, env=_environment())
         try:
             self.port = self._wait_for(ports_file, started)
             self._wait_until_healthy(f"http://127.0.0.1:{self.port}{health}", started)

@@ -301,7 +301,7 @@ def _token(headers: dict[bytes, bytes]) -> str:
 def _format(request: Request) -> media.Format:
     """The format of the answer. Raises NotAcceptable, before anything is done that could not be answered."""
     accept = request.headers.get(b"accept", b"")
-    if request.segments[-1:] and request.segments[-1] in listed.OWN_FORMATS:
+    if request.segments[-1:] and request.segments[-1] in operations.OWN_FORMATS:
         return media.JSON  # it has formats of its own, and an outcome leaves as JSON
     if request.segments[:1] == ["$job"]:
         return media.JSON if not media.asks_for_fhir(accept, "") else media.negotiate(accept, request.asked_format)

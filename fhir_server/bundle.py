@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from common import errors
-from fhir_server import entries, exchange, media, outcome, write
+from fhir_server import entries, exchange, media, outcome, page, write
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Params, Prefer, Request, Server
 
@@ -22,6 +22,8 @@ Interact = Callable[[Server, Request], Awaitable[Answer]]
 MOST_ENTRIES = 10_000
 # The entries of a batch run side by side, so that their commits share a flush to disk, but never crowd out others.
 AT_ONCE = 16
+# Each of these may bring a page as large as a page may be.
+SEARCHES_AT_ONCE = 4
 
 # R4's order of processing; the answer keeps the order of the request.
 PHASES = (("DELETE",), ("POST",), ("PUT", "PATCH"), ("GET", "HEAD"))
@@ -133,7 +135,10 @@ def entry(raw: Any, index: int, base: str) -> Entry:
 
 
 async def batch(server: Server, request: Request, raw: list[Any], interact: Interact) -> Answer:
-    """Each entry alone: one that fails is answered with its own OperationOutcome and does not stop the others."""
+    """Each entry alone: one that fails is answered with its own OperationOutcome and does not stop the others.
+
+    Once the answers are over `page.MOST_BYTES`, what is left is not done, and its entries say so (`too-costly`).
+    """
     answers: list[bytes] = [b""] * len(raw)
     understood: list[Entry] = []
     for index, one in enumerate(raw):
@@ -141,15 +146,31 @@ async def batch(server: Server, request: Request, raw: list[Any], interact: Inte
             understood.append(entry(one, index, request.base))
         except errors.HubError as problem:
             answers[index] = refused(problem, request.id)
-    places = asyncio.Semaphore(AT_ONCE)
+    places, searches = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(SEARCHES_AT_ONCE)
+    room = page.MOST_BYTES
 
     async def run(one: Entry) -> None:
-        async with places:
-            answers[one.index] = await _alone(server, request, one, interact)
+        nonlocal room
+        async with searches if _brings_many(one) else places:
+            if room < 0:
+                answers[one.index] = refused(too_costly(one), request.id)
+            else:
+                answers[one.index] = await _alone(server, request, one, interact)
+                room -= len(answers[one.index])
 
     for phase in PHASES:
         await asyncio.gather(*(run(one) for one in understood if one.method in phase))
     return Answer(200, entries.bundle("batch-response", [], answers))
+
+
+def _brings_many(one: Entry) -> bool:
+    return (one.method == "GET" and len(one.segments) != 2) or "_search" in one.segments
+
+
+def too_costly(one: Entry) -> errors.TooLarge:
+    """There is no room left for the answer to this entry."""
+    text = f"Réponse du Bundle limitée à {page.MOST_BYTES >> 20} Mio : envoyez cette entrée dans un autre"
+    return errors.TooLarge(text, at=one.at, issues=(errors.Issue(text, one.at, "too-costly"),))
 
 
 def answered(base: str, answer: Answer, method: str = "GET") -> bytes:

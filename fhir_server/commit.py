@@ -92,7 +92,7 @@ class Preparer:
         self._validator = validator
         self._given = given
         self._next = given.next
-        self._generation = generation
+        self.generation = generation
 
     def check(self, changes: Iterable[Change], valid: Valid) -> None:
         """What the caller wrote, before any rule looks at it. Raises Rejected with every problem of every body."""
@@ -159,12 +159,14 @@ class Preparer:
             deleted=False,
             sort_date=NO_DATE if index.sort_date is None else index.sort_date,
             method="PUT" if old else "POST",
-            generation=self._generation,
+            generation=self.generation,
             readers=readers,
             eq=index.eq,
             body=bodies.encode(resource),
         )
-        before = _clean(self._indexer.rows(bodies.decode(old.body))) if old and not old.deleted else None
+        # What rows an older program made nobody knows any more: then all of them are made anew.
+        is_known = old is not None and not old.deleted and old.generation == self.generation
+        before = _clean(self._indexer.rows(bodies.decode(old.body))) if old and is_known else None
         chosen = old is None and not self._given.take(draft.id)
         done.write.puts.append(Put(row, index, self._next(), old, before, chosen))
         done.results[draft.type, draft.id] = row.stored()
@@ -177,8 +179,15 @@ class Preparer:
             return
         version, updated = _following(old, done)
         row = replace(old, version=version, updated=updated, deleted=True, method="DELETE", eq=(), body=b"")
+        row = replace(row, generation=self.generation)
         done.write.puts.append(Put(row, _NO_ROWS, self._next(), old, None))
         done.results[draft.type, draft.id] = row.stored()
+
+    def again(self, row: Row) -> Put:
+        """The same version with the index rows that it is given now."""
+        index = _clean(self._indexer.rows(bodies.decode(row.body)))
+        date = NO_DATE if index.sort_date is None else index.sort_date
+        return Put(replace(row, generation=self.generation, sort_date=date, eq=index.eq), index, 0, row, None)
 
     def _rest(self, plan: Plan, now: int, write: Write) -> None:
         write.claims = list(plan.claims.values())

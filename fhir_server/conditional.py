@@ -8,13 +8,19 @@ Claims are each caller's own: what one has claimed never stands in another's way
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 from common import errors
 from fhir_server import access, exchange, media, query, store
 from fhir_server.changes import Change, Claim, Create, Delete, Resource, Stored, Update
+from fhir_server.criteria import Codes
 from fhir_server.exchange import Params, Request, Server
+from fhir_server.terminology import in_search
+
+T = TypeVar("T")
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -49,9 +55,21 @@ def criteria(server: Server, request: Request, type: str, text: str, *, at: str)
     return of_params(server, request, type, media.parameters(bare.encode()), at=at)
 
 
-def of_url(server: Server, request: Request) -> Criteria:
+async def of_url(server: Server, request: Request) -> Criteria:
     """The criteria in the URL of a conditional update, patch or delete. Raises Unreadable."""
-    return of_params(server, request, request.segments[0], request.params, at=AT_URL)
+    return await read(
+        server, request, lambda: of_params(server, request, request.segments[0], request.params, at=AT_URL)
+    )
+
+
+async def read(server: Server, request: Request, reading: Callable[[], T]) -> T:
+    """What `reading` makes of the criteria of a request, with the codes that they name."""
+
+    def with_codes(codes: Codes) -> T:
+        request.codes = codes
+        return reading()
+
+    return await in_search.reading(server.store, request.caller, with_codes)
 
 
 def of_params(server: Server, request: Request, type: str, given: Params, *, at: str) -> Criteria:
@@ -64,7 +82,8 @@ def of_params(server: Server, request: Request, type: str, given: Params, *, at:
         if name in _NOT_CRITERIA or name.startswith(("_include", "_revinclude")):
             raise errors.Unreadable(f"{name} n'est pas un critère de recherche", at=at)
     try:
-        asked = query.parse(type, params, server.definitions.search, now=server.now(), base=request.base)
+        tables = server.definitions.search
+        asked = query.parse(type, params, tables, now=server.now(), base=request.base, codes=request.codes)
     except errors.Unreadable as problem:
         issues = tuple(replace(one, expression=at) for one in problem.issues)
         raise errors.Unreadable(problem.message, at=at, issues=issues) from None

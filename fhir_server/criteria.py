@@ -176,9 +176,10 @@ def _of_type(param: Param, value: str) -> conditions.Condition:
 
 def _resolved(param: Param, modifier: str, value: str, setting: Setting) -> conditions.Condition:
     at = f"{param.code}:{modifier}"
-    pairs = setting.codes.get((modifier, value))
-    if pairs is None:
-        raise refusal(f"{at} : pas disponible à cet endroit", at, "not-supported")
+    try:
+        pairs = setting.codes[modifier, value]
+    except KeyError:
+        raise refusal(f"{at} : pas disponible à cet endroit", at, "not-supported") from None
     if isinstance(pairs, errors.HubError):
         raise refusal(f"{at} : {pairs.message}", at, pairs.issues[0].code)
     keys = tuple(_token_key(param, system, code) for system, code in sorted(pairs))
@@ -294,8 +295,6 @@ def _date(param: Param, modifier: str, value: str, setting: Setting) -> conditio
 
 
 _PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
-# In a URL `+` is a space unless it was encoded: 2025-01-01T10:00:00+01:00 arrives with a space.
-_LOST_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 
 
 def _tests(text: str, at: str, setting: Setting) -> tuple[tuple[conditions.Prefix, int, int], ...]:
@@ -306,7 +305,7 @@ def _test(text: str, at: str, setting: Setting) -> tuple[conditions.Prefix, int,
     found = _PREFIXED.fullmatch(text)
     prefix, written = found.groups() if found else (None, text)
     try:
-        span = dates.span(_LOST_PLUS.sub("+", written))
+        span = dates.asked(written)
     except ValueError:
         expected = "par exemple 2026, 2026-05, ge2026-05-11 ou 2026-05-11T16:32:15Z"
         raise refusal(f"{at} : date attendue, {expected}", at) from None

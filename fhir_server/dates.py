@@ -30,6 +30,10 @@ _FORM = re.compile(
 )
 
 
+# In a URL `+` is a space unless it was encoded: 2025-01-01T10:00:00+01:00 arrives with a space.
+_LOST_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
+
+
 @lru_cache(maxsize=32768)
 def span(text: str) -> Span:
     """The range of a date, dateTime, instant or search value such as `1980`, `1980-05-11T16:32Z`.
@@ -53,6 +57,11 @@ def span(text: str) -> Span:
     part, width = _fraction(second, fraction)
     lo = _utc(ordinal, seconds, zone) + part
     return lo, lo + width - 1
+
+
+def asked(text: str) -> Span:
+    """The range of a date that came in a URL, also when the `+` of its zone was not escaped. Raises ValueError."""
+    return span(_LOST_PLUS.sub("+", text))
 
 
 def period(start: str | None, end: str | None) -> Span:

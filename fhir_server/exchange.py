@@ -20,6 +20,7 @@ from common import clock, errors
 if TYPE_CHECKING:
     from fhir_server import access, capability, index, links, operations, subset
     from fhir_server.changes import Resource, Stored
+    from fhir_server.criteria import Codes
     from fhir_server.jobs.runner import Runner
     from fhir_server.r4 import load
     from fhir_server.store import Store
@@ -69,6 +70,7 @@ class Request:
     `_pretty`, which stay in `shown` for the links of a bundle; `headers` have lower-case names; `resource` is given
     instead of `body` when the content was decoded before (an entry of a batch). `base` is the absolute public
     address, without a final slash. `upload` is a file that holds the body instead, when it may be larger than memory.
+    `codes` are what the value sets in its criteria mean (`terminology/in_search.py`).
     """
 
     method: str
@@ -83,6 +85,7 @@ class Request:
     prefer: Prefer = field(default_factory=Prefer)
     shown: Params = field(default_factory=list)
     upload: Path | None = None
+    codes: Codes = field(default_factory=dict)
 
     @property
     def asked_format(self) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from fhir_server import chains, conditions, index
 from fhir_server.conditions import And, Condition, Not, Or
 from fhir_server.criteria import Setting, refusal
-from fhir_server.r4.search_params import Param
+from fhir_server.r4.search_params import FULL_TEXT, Param
 
 MOST_CHARACTERS = 4000
 MOST_TESTS = 50
@@ -161,7 +161,8 @@ def _unreadable(text: str) -> Exception:
 
 # ---- one test ------------------------------------------------------------------------------------------------------
 
-_MODIFIERS = {"in": "in", "ni": "not-in", "ss": "above", "sb": "below"}
+# `ss`: the value of the filter subsumes a concept of the resource, which is then below it.
+_MODIFIERS = {"in": "in", "ni": "not-in", "ss": "below", "sb": "above"}
 _PREFIXES = frozenset(("gt", "lt", "ge", "le", "ap", "sa", "eb"))
 _ORDERED = frozenset(("date", "number", "quantity"))
 _TEXTS: dict[str, conditions.Mode] = {"eq": "equals", "co": "contains", "sw": "starts", "ew": "ends"}
@@ -190,15 +191,26 @@ def _test(types: Sequence[str], code: str, operator: str, value: str, *, setting
     if not params:
         raise chains.Unknown(f"_filter : paramètre de recherche inconnu : « {code[:64]} »")
     for param in params:
-        if operator not in _FITTING.get(param.kind, ()):
+        if operator not in _fitting(param):
             raise refusal(f"_filter : « {operator} » ne s'applique pas à {param.name}", _AT, "not-supported")
     return _asked(types, params, operator, value, setting=setting)
+
+
+def _fitting(param: Param) -> Container[str]:
+    if not _is_of_words(param):
+        return _FITTING.get(param.kind, ())
+    return ("eq", "ne") if param.is_phonetic else ("co",)
+
+
+def _is_of_words(param: Param) -> bool:
+    """Its values are not kept as they are written: words of a full text, sounds."""
+    return param.code in FULL_TEXT or param.is_phonetic
 
 
 def _asked(types: Sequence[str], params: Sequence[Param], operator: str, value: str, *, setting: Setting) -> Condition:
     """The condition of the parameter; a comma is part of the value here, never an alternative."""
     code, kind = params[0].code, params[0].kind
-    if operator in _TEXTS and all(one.kind == "string" for one in params):
+    if operator in _TEXTS and all(one.kind == "string" and not _is_of_words(one) for one in params):
         folded = index.fold(value)[: index.LONGEST]
         if not folded:
             raise _unreadable("une valeur est vide")

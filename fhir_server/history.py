@@ -126,17 +126,32 @@ def _links(request: Request, following: tuple[str, str | None]) -> list[entries.
 
 
 def _understood(server: Server, request: Request, types: tuple[str, ...], page: str) -> subset.Subset | None:
-    """The form in which resources are wanted. Raises Unreadable for a parameter that a history does not have."""
+    """The form in which resources are wanted. Raises Unreadable with every parameter that a history cannot follow."""
     known = {"_count", "_since", "_at", page}
     cut = subset.asked(server.subsets, request, types)
-    for name, _ in request.params:
-        if name == "_list":
-            raise exchange.unavailable("_list n'est pas encore disponible ici", at="http._list")
-        if name not in known and name not in subset.PARAMETERS and not request.prefer.lenient:
-            raise errors.Unreadable(f"{name[:60]} : paramètre inconnu ici", at=f"http.{name[:60]}")
+    issues = [_unknown(name) for name in _others(request, known)]
     _refuse_twice(request.params, known)
+    for read in (_count, _since, _at):
+        try:
+            read(dict(request.params))
+        except errors.Unreadable as problem:
+            issues += problem.issues
+    if issues:
+        raise errors.Unreadable(issues[0].text, at=issues[0].expression, issues=tuple(issues))
     request.params = [pair for pair in request.params if pair[0] in known or pair[0] in subset.PARAMETERS]
     return cut
+
+
+def _others(request: Request, known: set[str]) -> list[str]:
+    """What is refused: unknown names unless lenient, and `_list` always, for without it much more would come."""
+    names = dict.fromkeys(name for name, _ in request.params if name not in known and name not in subset.PARAMETERS)
+    return [name for name in names if name == "_list" or not request.prefer.lenient]
+
+
+def _unknown(name: str) -> errors.Issue:
+    if name == "_list":
+        return errors.Issue("_list n'est pas disponible dans un historique", "http._list", "not-supported")
+    return errors.Issue(f"{name[:60]} : paramètre inconnu ici", f"http.{name[:60]}", "structure")
 
 
 def _refuse_twice(params: Params, known: set[str]) -> None:
@@ -172,6 +187,6 @@ def _span(asked: dict[str, str], name: str, expected: str) -> tuple[int, int] | 
     if not asked.get(name):
         return None
     try:
-        return dates.span(asked[name])
+        return dates.asked(asked[name])
     except ValueError:
         raise errors.Unreadable(expected, at=f"http.{name}") from None

@@ -46,6 +46,10 @@ class Maker:
         self._moment = after >> (_WORKER_BITS + _COUNTER_BITS)
         self._counter = (1 << _COUNTER_BITS) - 1 if after else 0
 
+    def become(self, worker: int) -> None:
+        """Go on as another worker."""
+        self._worker = worker << _COUNTER_BITS
+
     def next(self) -> int:
         """The next rid."""
         moment = max(self._milliseconds() - _EPOCH_MS, 0)

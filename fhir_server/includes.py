@@ -8,7 +8,7 @@ limit of bytes of its own (`page.MOST_BYTES`), besides that of the matches.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -83,6 +83,7 @@ async def _round(
             # Twice the room: what is too much has to show.
             found = await page.search(server.store, asked, caller=caller, room=2 * page.MOST_BYTES)
             fresh += _new(found.rows, seen)
+        fresh += _new(await _naming(server, caller, back, rows), seen)
     if includes:
         targets = [ref for ref in _targets(server, includes, rows) if ref not in seen]
         allowed = [ref for ref in dict.fromkeys(targets) if _may(caller, ref.partition("/")[0])][: MOST_INCLUDED + 1]
@@ -120,10 +121,39 @@ async def _canonical(
     return [row for row in found.rows if _is_named(row, named)]
 
 
-def _is_named(row: Stored, named: dict[str, set[str]]) -> bool:
+async def _naming(server: Server, caller: access.Caller, back: list[query.Include], rows: list[Stored]) -> list[Stored]:
+    """What names the rows by their canonical address, with their version or with none."""
+    tables = server.definitions.search
+    params = [(one, tables.param(one.type, one.param)) for one in back]
+    naming = [(one, param) for one, param in params if param and chains.is_canonical(param)]
+    named: dict[query.Include, set[str]] = {}
+    for row in (row for row in rows if naming and tables.param(row.type, "url")):
+        names = _names(_decode(row.body))
+        for one, param in naming:
+            if param.may_be(row.type) and one.target in (None, row.type):
+                named.setdefault(replace(one, target=None), set()).update(names)
+    if not named:
+        return []
+    asked = query.referring(list(named), sorted(set().union(*named.values())), count=MOST_INCLUDED + 1)
+    found = await page.search(server.store, asked, caller=caller, room=2 * page.MOST_BYTES)
+    # A version in a name is found by the bare address too.
+    return [row for row in found.rows if _names_one(server, row, named)]
+
+
+def _names_one(server: Server, row: Stored, named: dict[query.Include, set[str]]) -> bool:
     resource = _decode(row.body)
-    names = (resource["url"], f"{resource['url']}|{resource.get('version', '')}")
-    return any(row.type in named.get(one, ()) for one in names)
+    mine = ((one.param, names) for one, names in named.items() if one.type == row.type)
+    return any(not names.isdisjoint(server.indexer.canonicals(resource, param)) for param, names in mine)
+
+
+def _names(resource: dict[str, Any]) -> tuple[str, ...]:
+    """How others may name a resource by its canonical address; nothing when it has none."""
+    url = resource.get("url")
+    return (url, f"{url}|{resource.get('version', '')}") if url else ()
+
+
+def _is_named(row: Stored, named: dict[str, set[str]]) -> bool:
+    return any(row.type in named.get(one, ()) for one in _names(_decode(row.body)))
 
 
 def _targets(server: Server, includes: tuple[query.Include, ...], rows: list[Stored]) -> Iterable[str]:

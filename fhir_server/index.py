@@ -18,7 +18,7 @@ from fhir_server.r4.search_params import Param, SearchTables
 
 Resource = dict[str, Any]
 
-GENERATION = 2  # raise it whenever rows() gives other rows for the same resource: stored rows must then be made again
+GENERATION = 3  # raise it whenever rows() gives other rows for the same resource: stored rows must then be made again
 
 # Longest text kept for string search, in characters: a B-tree entry of PostgreSQL must stay below 2,700 bytes.
 LONGEST = 400
@@ -109,6 +109,7 @@ def above(uri: str) -> list[str]:
     if bar:
         found.append(address)
     scheme, mark, rest = address.partition("://")
+    rest = rest.rstrip("/")
     while mark and rest:
         found += [f"{scheme}://{rest}", f"{scheme}://{rest}/"]
         rest = rest.rstrip("/").rpartition("/")[0]
@@ -135,7 +136,7 @@ def contact(value: str) -> str:
 
 
 class _Plan(NamedTuple):
-    """What rows() needs of a type: where to look for the patient, and the numbers of its clinical dates."""
+    """What rows() needs of a type: where to look for the patient, and the number of its main clinical date, if any."""
 
     patient_params: tuple[str, ...]
     clinical: tuple[int, ...]
@@ -213,7 +214,8 @@ class Indexer:
     def _plan(self, type: str) -> _Plan:
         plan = self._plans.get(type)
         if plan is None:
-            clinical = (self._tables.param(type, code) for code in self._tables.sort_date(type))
+            # The first one alone: `_sort` by it must not be mixed with the dates of what does not have it.
+            clinical = (self._tables.param(type, code) for code in self._tables.sort_date(type)[:1])
             patient = () if type == "Patient" else self._tables.patient_params(type)
             plan = self._plans[type] = _Plan(patient, tuple(param.number for param in clinical if param))
         return plan
@@ -233,7 +235,7 @@ def _patient_id(target: str | None) -> str | None:
 
 
 def _clinical(spans: Iterable[tuple[int, int, int]], plan: _Plan) -> int | None:
-    """The start of the first clinical date that has one, or its end when the start is open."""
+    """The start of the main clinical date, or its end when the start is open."""
     for number in plan.clinical:
         if mine := [(lo, hi) for param, lo, hi in spans if param == number]:
             lo, hi = min(mine)

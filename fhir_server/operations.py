@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Level = Literal["system", "type", "instance"]
 
 
+# Those that choose the form of their answer themselves, not between JSON and XML: no bundle can hold it.
+OWN_FORMATS = frozenset({"$graphql", "$run", "$viewdefinition-run"})
+
+
 @dataclass(frozen=True, slots=True)
 class OperationRequest:
     """One call of an operation.
@@ -95,7 +99,7 @@ async def run(server: Server, request: Request) -> Answer:
     if type in server.types:
         access.may(request.caller, operation.action, type)
     has_content = (request.body or request.resource is not None) and not operation.reads_body
-    content = media.content(server, request) if has_content else None
+    content = _checked(media.content(server, request)) if has_content else None
     call = OperationRequest(
         store=server.store,
         caller=request.caller,
@@ -109,6 +113,17 @@ async def run(server: Server, request: Request) -> Answer:
         http=request,
     )
     return _answer(await operation.run(call))
+
+
+def _checked(content: Resource) -> Resource:
+    """A body that is a resource by its form; its parameters, if it is Parameters, have names. Raises Unreadable."""
+    type, parts = content.get("resourceType"), content.get("parameter", [])
+    if not isinstance(type, str):
+        raise errors.Unreadable("resourceType manque : une ressource est attendue", at="resourceType")
+    named = isinstance(parts, list) and all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in parts)
+    if type == "Parameters" and not named:
+        raise errors.Unreadable("Parameters.parameter : une liste d'éléments avec name est attendue", at="Parameters")
+    return content
 
 
 def allowed(server: Server, segments: list[str]) -> str:

@@ -52,7 +52,7 @@ async def patch(server: Server, request: Request) -> Answer:
     type = request.segments[0]
     allowed(request.caller, type)
     wanted = read(server, request)
-    criteria = conditional.of_url(server, request) if len(request.segments) == 1 else None
+    criteria = await conditional.of_url(server, request) if len(request.segments) == 1 else None
     if criteria is None:
         write.refuse_parameters(request)
     ref = request.segments[1] if criteria is None else ""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from common import clock
+from common import clock, errors
 from fhir_server import chains, conditions, criteria, filters, following, index, sort_values
 from fhir_server.criteria import refusal
 from fhir_server.r4.search_params import SearchTables
@@ -68,29 +68,39 @@ def parse(
 
     `types` are searched instead of `type` when there are any. Unknown parameters are refused unless `lenient`;
     `iterate` says that the caller follows `:iterate`. `now` is for `ap`, `codes` for `:in` and the like
-    (`terminology/in_search.py`). Raises errors.Unreadable for anything that cannot be answered exactly as it was asked.
+    (`terminology/in_search.py`). Raises errors.Unreadable with every parameter that cannot be answered as it was asked.
     """
-    setting = criteria.Setting(tables, base.rstrip("/"), clock.micros(now), codes or {})
+    setting = criteria.Setting(tables, base.rstrip("/"), clock.micros(now), {} if codes is None else codes)
     draft = _Draft(types or (type,), setting, iterate, several=bool(types))
+    issues: list[errors.Issue] = []
     for number, (name, value) in enumerate(params):
         if number == MOST_PARAMETERS:
             raise refusal(f"au plus {MOST_PARAMETERS} paramètres", name[:64], "too-costly")
-        _check_characters(name, value)
-        if read := _CONTROLS.get(name.partition(":")[0]):
-            read(draft, name, value)
-            continue
         try:
-            if lenient and not value:
-                raise chains.Unknown("")
-            found = _condition(draft, name, value)
-            draft.where += found.of if isinstance(found, conditions.And) else [found]
-        except chains.Unknown as unknown:
-            if not lenient:
-                raise refusal(unknown.text, name, "not-supported") from None
-            draft.ignored.append(name)
-        else:
-            draft.applied.append((name, value))
+            _read(draft, name, value, lenient=lenient)
+        except errors.Unreadable as problem:
+            issues += problem.issues
+    if issues:
+        raise errors.Unreadable(issues[0].text, at=issues[0].expression, issues=tuple(issues))
     return draft.done()
+
+
+def _read(draft: _Draft, name: str, value: str, *, lenient: bool) -> None:
+    _check_characters(name, value)
+    if read := _CONTROLS.get(name.partition(":")[0]):
+        read(draft, name, value)
+        return
+    try:
+        if lenient and not value:
+            raise chains.Unknown("")
+        found = _condition(draft, name, value)
+        draft.where += found.of if isinstance(found, conditions.And) else [found]
+    except chains.Unknown as unknown:
+        if not lenient:
+            raise refusal(unknown.text, name, "not-supported") from None
+        draft.ignored.append(name)
+    else:
+        draft.applied.append((name, value))
 
 
 def _condition(draft: _Draft, name: str, value: str) -> conditions.Condition:

@@ -84,6 +84,17 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """A resource whose index rows an older program made; `size` of its body in bytes."""
+
+    generation: int
+    rid: int
+    type: str
+    fid: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Shared:
     """More readers for a row that keeps its version."""
 
@@ -216,6 +227,16 @@ class JournalRow:
     raw: bytes
 
 
+class Number(Protocol):
+    """What tells this process from others on the same database, as long as they run.
+
+    `changed` is called when the number had to be given up for another one.
+    """
+
+    value: int
+    changed: Callable[[int], None]
+
+
 @dataclass(frozen=True, slots=True)
 class JobRow:
     """An asynchronous job as a table row: texts are JSON, times microseconds since 1970.
@@ -296,6 +317,10 @@ class Engine(Protocol):
     bulk: Bulk
     notices: Notices  # what is kept beside Subscriptions
 
+    @property
+    def number(self) -> Number:
+        """Which process this is, for the ids that it makes."""
+
     async def close(self) -> None:
         """Finish what is queued, then let go of the database."""
 
@@ -333,6 +358,15 @@ class Engine(Protocol):
 
     async def write(self, write: Write) -> None:
         """Durable when it returns. Raises Conflict, Taken, Moved; then nothing is written."""
+
+    async def outdated(self, generation: int, *, after: tuple[int, int], count: int) -> list[Outdated]:
+        """Resources of a generation below this one, beyond `after` (generation, rid), in that order."""
+
+    async def reindex(self, puts: Sequence[Put]) -> int:
+        """Put the index rows of these in place of what `old` has, and nothing else: no version, no event.
+
+        How many it were: one that has changed meanwhile is left as it is.
+        """
 
     async def keep(self, row: JournalRow) -> None:
         """A new journal row, durable when it returns."""

@@ -119,8 +119,10 @@ def _compartment(server: Server, request: Request, params: Params) -> _Scope:
 async def _search(server: Server, request: Request, params: Params, scope: _Scope) -> Answer:
     for type in scope.types:
         access.may(request.caller, "s", type)
-    codes = await in_search.resolve(server.store, request.caller, params)
-    asked = _understood(server, request, scope, params, codes=codes)
+    asked = await in_search.reading(
+        server.store, request.caller, lambda codes: _understood(server, request, scope, params, codes=codes)
+    )
+    asked = _without_unknown_elements(server, asked, scope.types) if request.prefer.lenient else asked
     cut = _cut(server, request, asked, scope.types)
     found = await page.search(server.store, asked.query, caller=request.caller)
     rows = [entries.found(request.base, cut.row(row) if cut else row, "match") for row in found.rows]
@@ -167,6 +169,18 @@ def _at_http() -> Iterator[None]:
     except errors.Unreadable as problem:
         issues = (replace(one, expression=f"http.{one.expression}") for one in problem.issues)
         raise errors.Unreadable(problem.message, at=problem.at, issues=tuple(issues)) from None
+
+
+def _without_unknown_elements(server: Server, asked: query.Parsed, types: tuple[str, ...]) -> query.Parsed:
+    """Lenient handling leaves them out, says so, and does not show them as applied."""
+    unknown = [one for one in asked.elements if not subset.is_known(server.subsets, one, types)]
+    if not unknown:
+        return asked
+    known = tuple(one for one in asked.elements if one not in unknown)
+    applied = [pair for pair in asked.applied if pair[0] != "_elements"]
+    applied += [("_elements", ",".join(known))] if known else []
+    ignored = [*asked.ignored, *(f"_elements={one}" for one in unknown)]
+    return replace(asked, elements=known, applied=applied, ignored=ignored)
 
 
 def _cut(server: Server, request: Request, asked: query.Parsed, types: tuple[str, ...]) -> subset.Subset | None:

@@ -21,7 +21,7 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from common import clock, errors
-from fhir_server import access, allowed, around, cursors, ids, index, timeline
+from fhir_server import access, allowed, around, cursors, ids, index, reindex, timeline
 from fhir_server.access import Caller
 from fhir_server.changes import Change, Create, Delete, Resource, Share, Stored, Update
 from fhir_server.commit import GivenIds, Indexer, Preparer, Valid
@@ -111,11 +111,13 @@ class Store:
         indexer: Indexer | None = None,
         validator: Validator | None = None,
         announce: frozenset[str] = frozenset({"Communication", "Task"}),
+        generation: int = index.GENERATION,
     ) -> Store:
         """A store over `url`: a path, `sqlite:///path` or `postgresql://…`, whose tables exist.
 
-        `worker` (0 to 255) tells processes on one database apart. `base` is our own public FHIR address. `announce`
-        are the types whose changes other processes hear of at once. Raises Unavailable.
+        `worker` (0 to 255) tells processes on one database apart; the next that is free is taken when another process
+        has it. `base` is our own public FHIR address. `announce` are the types whose changes other processes hear of
+        at once. Raises Unavailable.
         """
         indexer = indexer or index.Indexer(definitions, base=base)
         validator = validator or validate.Validator(definitions)
@@ -123,9 +125,11 @@ class Store:
         if str(url).startswith(("postgresql://", "postgres://")):
             engine = await Postgres.open(str(url), worker)
         else:
-            engine = Sqlite.open(Path(str(url).removeprefix("sqlite:///")))
-        given = GivenIds(ids.Maker(worker, lambda: int(clock().timestamp() * 1000), after=engine.last_seq))
-        preparer = Preparer(indexer, validator, given, index.GENERATION)
+            engine = Sqlite.open(Path(str(url).removeprefix("sqlite:///")), worker)
+        maker = ids.Maker(engine.number.value, lambda: int(clock().timestamp() * 1000), after=engine.last_seq)
+        engine.number.changed = maker.become
+        given = GivenIds(maker)
+        preparer = Preparer(indexer, validator, given, generation)
         return cls(
             engine,
             preparer,
@@ -137,6 +141,11 @@ class Store:
             announce=announce,
             secret=await engine.secret(),
         )
+
+    @property
+    def worker(self) -> int:
+        """The number of this process among those on the database; no other that runs has it."""
+        return self._engine.number.value
 
     async def close(self) -> None:
         """What is being written is finished first. Closing again does nothing."""
@@ -238,6 +247,17 @@ class Store:
         return frozenset((one.type, one.id) for one in found)
 
     # --- writing
+
+    async def is_outdated(self) -> bool:
+        """Are there resources that an older program indexed? Searches may miss them until `reindex` has run."""
+        return await reindex.is_needed(self._engine, self._preparer.generation)
+
+    async def reindex(self, *, restful: bool = False) -> reindex.Made:
+        """Index again what an older program indexed; `restful` leaves half of the time to others.
+
+        Raises Unavailable; what was done until then stays done.
+        """
+        return await reindex.run(self._engine, self._preparer, restful=restful)
 
     async def commit(self, changes: Iterable[Change], *, caller: Caller, cause: str = "") -> list[Stored]:
         """Do all of it or nothing; one result for each Create, Update and Delete given, in order.

@@ -8,7 +8,7 @@ for the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -142,17 +142,20 @@ class Subset:
 
 def asked(subsets: Subsets, request: Request, types: tuple[str, ...]) -> Subset | None:
     """What the parameters of a read or a history of these types ask for, None for all of it. Raises Unreadable."""
-    if not request.params:
-        return None
-    summary = _once(request.params, "_summary")
+    return wanted(subsets, request, request.params, types) if request.params else None
+
+
+def wanted(subsets: Subsets, request: Request, params: Params, types: Collection[str]) -> Subset | None:
+    """The same of parameters that came in another way. Raises Unreadable."""
+    summary = _once(params, "_summary")
     if summary not in ("", "true", "text", "data", "false"):
         raise errors.Unreadable("_summary : attendu true, text, data ou false", at="http._summary")
-    names = [one for one in _once(request.params, "_elements").split(",") if one]
+    names = [one for one in _once(params, "_elements").split(",") if one]
     return make(subsets, summary, names, types, lenient=request.prefer.lenient)  # type: ignore[arg-type]
 
 
 def make(
-    subsets: Subsets, summary: Summary, names: Iterable[str], types: tuple[str, ...], *, lenient: bool = False
+    subsets: Subsets, summary: Summary, names: Iterable[str], types: Collection[str], *, lenient: bool = False
 ) -> Subset | None:
     """The wish for resources of `types`, None when it is for all of them.
 
@@ -162,8 +165,7 @@ def make(
     by_type: dict[str, set[str]] = {}
     for one in names:
         type, _, name = one.rpartition(".")
-        known = type in subsets.tables and subsets.tables[type].kind == "resource" if type else True
-        if known and any(subsets.has(place, name) for place in ([type] if type else types)):
+        if is_known(subsets, one, types):
             by_type.setdefault(type, set()).add(name)
         elif not lenient:
             raise errors.Unreadable(f"_elements : « {one[:60]} » n'est pas un élément ici", at="http._elements")
@@ -172,6 +174,14 @@ def make(
     if not by_type and summary in ("", "false", "count"):
         return None
     return Subset(subsets, summary, by_type, frozenset(types), {})
+
+
+def is_known(subsets: Subsets, one: str, types: Collection[str]) -> bool:
+    """Has one of the types, or the type that it is qualified by, an element of this name?"""
+    type, _, name = one.rpartition(".")
+    if type and (type not in subsets.tables or subsets.tables[type].kind != "resource"):
+        return False
+    return any(subsets.has(place, name) for place in ([type] if type else types))
 
 
 def _once(params: Params, name: str) -> str:

@@ -100,6 +100,8 @@ def _row_indexes(spread: bool) -> list[Index]:
         # Tombstones too: histories show them.
         Index("resource_by_update", "type", "updated", "rid"),
         Index("resource_by_address", "address"),
+        # What an older program indexed, once there is a newer one.
+        Index("resource_by_generation", "generation", "rid", postgresql_where=alive, sqlite_where=alive),
         # What an export since a moment has to tell of: the tombstones.
         Index("resource_gone", "type", "updated", "rid", postgresql_where=gone, sqlite_where=gone),
         *(_array_indexes() if spread else []),

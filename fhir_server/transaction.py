@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from common import errors
-from fhir_server import bundle, conditional, entries, operations, patch, plan, store, write
+from fhir_server import bundle, conditional, entries, operations, page, patch, plan, store, write
 from fhir_server.bundle import Entry
 from fhir_server.changes import Change, Claim, Create, Delete, Stored, Update
 from fhir_server.exchange import Answer, Request, Server
@@ -48,14 +48,19 @@ async def run(server: Server, request: Request, raw: list[Any], interact: bundle
     """The transaction-response. Raises a HubError that names the entry; then nothing was written.
 
     Reads run before the writes too, so that one that fails stops the transaction; should it fail only afterwards,
-    its own entry says so. Operations run once, for they may be dear or start something.
+    its own entry says so. Operations run once, for they may be dear or start something. Reads whose answers are over
+    `page.MOST_BYTES` together are too costly.
     """
-    todo = plan.make(server, request, raw)
+    todo = await conditional.read(server, request, lambda: plan.make(server, request, raw))
     writes = len(todo.of("GET", "HEAD")) < len(todo.entries)
     if writes:
         await _try_reads(server, request, todo, interact)
     attempt, rows = await _commit(server, request, todo) if writes else (Attempt(), {})
-    answers = [await _answer(server, request, one, (attempt, rows), interact=interact) for one in todo.entries]
+    answers: list[bytes] = []
+    room = page.MOST_BYTES
+    for one in todo.entries:
+        answers.append(await _answer(server, request, one, (attempt, rows), interact=interact if room >= 0 else None))
+        room -= len(answers[-1])
     return Answer(200, entries.bundle("transaction-response", [], answers))
 
 
@@ -94,12 +99,16 @@ def _overtook_a_patch(problem: errors.HubError, todo: plan.Plan, attempt: Attemp
 
 
 async def _try_reads(server: Server, request: Request, todo: plan.Plan, interact: bundle.Interact) -> None:
+    room = page.MOST_BYTES
     written = {entry.ref for entry in todo.of("PUT", "PATCH", "DELETE") if len(entry.segments) == 2}
     for entry in todo.of("GET", "HEAD"):
         if entry.ref not in written:
             try:
                 if not any(one.startswith("$") for one in entry.segments):
-                    await interact(server, entry.request(request, bundle.preferences(request)))
+                    answer = await interact(server, entry.request(request, bundle.preferences(request)))
+                    room -= len(answer.body) if entry.method == "GET" else 0
+                    if room < 0:
+                        raise bundle.too_costly(entry)
                 elif len(entry.segments) > 3 or "GET" not in operations.allowed(server, entry.segments):
                     raise errors.NotFound("Opération inconnue à cet endroit, ou qui ne s'appelle pas par GET")
             except errors.HubError as problem:
@@ -306,12 +315,20 @@ def _named(problem: errors.HubError, attempt: Attempt) -> errors.HubError:
 
 
 async def _answer(
-    server: Server, request: Request, one: Entry, done: tuple[Attempt, dict[str, Stored]], *, interact: bundle.Interact
+    server: Server,
+    request: Request,
+    one: Entry,
+    done: tuple[Attempt, dict[str, Stored]],
+    *,
+    interact: bundle.Interact | None,
 ) -> bytes:
+    """`interact` is None when there is no room for what is read."""
     attempt, rows = done
     inner = one.request(request, bundle.preferences(request))
     if one.method in ("GET", "HEAD"):
         try:
+            if interact is None:
+                raise bundle.too_costly(one)
             answer = await interact(server, inner)
         except errors.HubError as problem:
             if not rows:

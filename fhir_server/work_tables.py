@@ -62,6 +62,8 @@ def _outbox(metadata: MetaData, spread: bool) -> None:
         Index("outbox_waiting", "consumer", "lane", "due", postgresql_where=waiting, sqlite_where=waiting),
         Index("outbox_order", "consumer", "lane", "type", "fid", "seq", postgresql_where=waiting, sqlite_where=waiting),
         sqlite_strict=True,
+        # Whoever takes work locks rows of one lane, of whatever patients.
+        info={"spread_by": "lane"},
     )
 
 

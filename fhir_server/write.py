@@ -26,8 +26,11 @@ async def create(server: Server, request: Request) -> Answer:
     if request.params:
         refuse_parameters(request)
     body = content(server, request, type)
-    if condition := request.header(b"if-none-exist"):
-        wanted = conditional.criteria(server, request, type, condition, at="http.If-None-Exist")
+    if b"if-none-exist" in request.headers:
+        condition, at = request.header(b"if-none-exist"), "http.If-None-Exist"
+        wanted = await conditional.read(
+            server, request, lambda: conditional.criteria(server, request, type, condition, at=at)
+        )
         stored, is_new = await conditional.create(server, request.caller, wanted, body)
         return written(request, stored, 201 if is_new else 200)
     change = Create(type, conditional.fresh_id(server, type, body), body)
@@ -74,7 +77,7 @@ async def delete(server: Server, request: Request) -> Answer:
     if not rest:
         if not request.params:
             raise errors.Stale("Suppression sans critère : donnez un id ou une condition", at=conditional.AT_URL)
-        stored = await conditional.delete(server, request, conditional.of_url(server, request))
+        stored = await conditional.delete(server, request, await conditional.of_url(server, request))
         return deleted(request, stored, stored.ref if stored else type)
     if request.params:
         refuse_parameters(request)
@@ -86,7 +89,7 @@ async def delete(server: Server, request: Request) -> Answer:
 async def _update_what_meets(server: Server, request: Request) -> Answer:
     type = request.segments[0]
     access.may(request.caller, "u", type)
-    wanted = conditional.of_url(server, request)
+    wanted = await conditional.of_url(server, request)
     stored, status = await conditional.update(server, request, wanted, content(server, request, type))
     return written(request, stored, status)
 

@@ -24,10 +24,12 @@ from identity import tokens
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 send_app = typer.Typer(no_args_is_help=True, help="Send a file to a running hub, as an outside party would.")
 journal_app = typer.Typer(no_args_is_help=True, help="Raw messages as they came, with what became of them.")
+db_app = typer.Typer(no_args_is_help=True, help="What an operator does to the database.")
 outbox_app = typer.Typer(no_args_is_help=True, help="Work that gave up after its last try.")
 app.add_typer(send_app, name="send")
 app.add_typer(journal_app, name="journal")
 app.add_typer(outbox_app, name="outbox")
+app.add_typer(db_app, name="db")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (HUB_DATA).")]
 Database = Annotated[str | None, typer.Option("--database", help="PostgreSQL URL (HUB_DATABASE); default SQLite.")]
@@ -110,6 +112,29 @@ def import_(
     config = _settings(data, database_url)
     database.prepare(config)
     raise SystemExit(0 if _run(loading.run(config, files, errors_file)) else 1)
+
+
+@app.command()
+def reindex(data: Data = None, database_url: Database = None) -> None:
+    """Index again what an older version stored, so that every search finds it. A running hub does it by itself."""
+    made = _with_record(_settings(data, database_url), lambda record: record.reindex())
+    typer.echo(f"{made.done} indexed again, {made.failed} could not be read", err=True)
+    raise SystemExit(1 if made.failed else 0)
+
+
+@db_app.command("distribute")
+def db_distribute(database_url: Database = None) -> None:
+    """Spread the tables of an installed PostgreSQL database over the nodes of its Citus cluster; hubs must be stopped.
+
+    Prints one line for each table; what is distributed already stays as it is.
+    """
+    from fhir_server.engines import citus
+
+    config = _settings(None, database_url)
+    if not config.database:
+        raise errors.Unreadable("SQLite est un seul fichier ; indiquez une base PostgreSQL", at="--database")
+    for line in _run(citus.distribute(config.database)):
+        typer.echo(line)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """How many processes does `hub serve` run, and what when one of them ends?
 
 One does everything. With more HTTP workers (PostgreSQL only) the first also opens the mail and hospital doors; all of
-them listen on one port, which the kernel shares out.
+them listen on one port, which the kernel shares out. The first starts the others again when they end, and they end with
+it, however it ends: an old one that stayed would go on answering beside the new ones.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ async def _kept_alive(config: settings.Settings, number: int) -> None:
     command += ["--database", config.database, "--host", config.host, "--port", str(config.port)]
     command += ["--workers", str(config.workers)]
     while True:
-        process = await asyncio.create_subprocess_exec(*command)
+        # Nothing is ever written to it: that it closes tells the worker that this process is gone.
+        process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
         try:
             code = await process.wait()
         except asyncio.CancelledError:

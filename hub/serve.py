@@ -13,6 +13,7 @@ import importlib
 import json
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +31,7 @@ from fhir_server.r4 import load
 from fhir_server.subscriptions import operations as subscribing
 from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
-from hub import database, feed, keys, settings, signin, site, topics
+from hub import database, feed, keys, settings, signin, site, topics, upkeep
 from hub.flows import deliver, hospital_document, mail_in, notify
 from hub.operations import dossier
 from hub.room import Room
@@ -41,6 +42,7 @@ from mss import reception, send
 # The pages are named, not imported: the conductor knows no page, and runs without them.
 PAGES = "web.mount:build"
 STOP_SECONDS = 2
+COMMANDS = 128  # ids of commands tell that they are not a server's
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,10 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
     `ports_file` is written once everything listens.
     """
     configure(json=config.log_json)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _told_to_stop(worker)
     async with contextlib.AsyncExitStack() as stack:
         room = await stack.enter_async_context(opened(config, worker))
-        jobs = runner.Runner(room.store, limits(config), worker=worker)
+        jobs = runner.Runner(room.store, limits(config), worker=room.store.worker)
         listening = _bind(config.host, config.port, shared=config.workers > 1)
         base = (config.public_url or f"http://{config.host}:{listening.getsockname()[1]}").rstrip("/") + "/fhir"
         http = _server(await _application(room, config, base, jobs))
@@ -87,9 +87,27 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
         emit(Events.HUB_002, worker=worker)
 
 
+def _told_to_stop(worker: int) -> asyncio.Event:
+    """Set by a signal, and in other workers when the first one is gone: then their standard input is closed."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def closed() -> None:
+        loop.remove_reader(sys.stdin.fileno())
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if worker:
+        loop.add_reader(sys.stdin.fileno(), closed)
+    return stop
+
+
 @contextlib.asynccontextmanager
-async def opened(config: settings.Settings, worker: int = 0) -> AsyncIterator[Room]:
-    """The room of a hub on this database, closed at the end. The schema must be up to date (`database.prepare`)."""
+async def opened(config: settings.Settings, worker: int = COMMANDS) -> AsyncIterator[Room]:
+    """The room of a hub on this database, closed at the end. The schema must be up to date (`database.prepare`).
+
+    `worker` is the number that a serving process would like; commands take one of their own.
+    """
     definitions = load.definitions(config.data / "cache")
     secret = keys.secret(config.data)
     record = await store.Store.open(
@@ -156,6 +174,7 @@ async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int) -
     stack.push_async_callback(mail.close)
     worker = asyncio.create_task(deliver.run(room, smtp(config)))
     stack.push_async_callback(_cancelled, worker)
+    stack.push_async_callback(_cancelled, asyncio.create_task(upkeep.run(room.store)))
     return Doors(http, hospital.port, mail.smtp_port, mail.lmtp_port)
 
 

@@ -35,6 +35,13 @@ TOPICS = (
         criteria="status=in-progress",
         became=("status", "in-progress"),
     ),
+    Topic(
+        f"{_ROOT}/patient-discharged",
+        "un patient sorti : la venue se termine",
+        "Encounter",
+        criteria="status=finished",
+        became=("status", "finished"),
+    ),
     Topic(f"{_ROOT}/appointment-event", "un rendez-vous créé ou modifié", "Appointment"),
 )
 

@@ -26,14 +26,16 @@ from fhir_server.engines import (
     postgres_notices,
     postgres_outbox,
     postgres_past,
+    postgres_reindex,
     postgres_search,
     postgres_statistics,
     postgres_write,
 )
 from fhir_server.engines.connections import Batches, Connection, Connections, Job, translated
 from fhir_server.engines.postgres_follow import Follower
+from fhir_server.engines.postgres_number import Number
 from fhir_server.engines.postgres_statistics import Statistics
-from fhir_server.rows import Bulk, Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.rows import Bulk, Event, JournalRow, Memberships, Outdated, Page, Put, Row, Work, Write
 from fhir_server.subscriptions.kept import Notices
 
 _READERS, _WRITERS, _SEARCHERS, _OTHERS, _FOLLOWERS = 2, 3, 4, 2, 2
@@ -86,7 +88,8 @@ class Postgres:
         self._reads = Batches[_Asked, list[Any]](self._lookups, _READERS, _BATCH, partial(_look_up, _STORED))
         self._gets = Batches[_Asked, list[Any]](self._lookups, 1, _BATCH, partial(_look_up, _ROW))
         self._writes = Batches[Write | JournalRow, None](self._writers, _WRITERS, _BATCH, _write)
-        self._follower = Follower(self._lookups, worker)
+        self.number = Number(self._lookups, worker)
+        self._follower = Follower(self._lookups, self.number)
         self._statistics = Statistics(self._lookups)
         self.notices: Notices = postgres_notices.PostgresNotices(self._followers)
         self.last_seq = 0
@@ -97,6 +100,7 @@ class Postgres:
         """Raises Unavailable when there is no server or no record in it."""
         engine = cls(dsn, worker)
         try:
+            await engine.number.claim()
             async with engine._lookups.one() as connection:
                 engine.last_seq = await connection.fetchval(postgres_outbox.LAST) or 0
                 engine._statistics.begin(await connection.fetchval(postgres_statistics.KNOWN))
@@ -114,6 +118,7 @@ class Postgres:
         for batches in (self._writes, self._reads, self._gets):
             await batches.close()
         await self._statistics.close()
+        await self.number.close()
         for connections in (self._writers, self._lookups, self._searchers, self._followers):
             await connections.close()
 
@@ -209,6 +214,20 @@ class Postgres:
     async def keep(self, row: JournalRow) -> None:
         """Durable when it returns."""
         await self._writes.do(row)
+
+    async def outdated(self, generation: int, *, after: tuple[int, int], count: int) -> list[Outdated]:
+        """In the order of their generation and number."""
+        with translated():
+            async with self._lookups.one() as connection:
+                return await postgres_reindex.outdated(connection, generation, after=after, count=count)
+
+    async def reindex(self, puts: Sequence[Put]) -> int:
+        """All of them in one transaction."""
+        with translated():
+            async with self._writers.one() as connection:
+                done = await postgres_reindex.again(connection, puts)
+        self._statistics.wrote(done)
+        return done
 
     # --- journal and outbox
 

@@ -15,6 +15,7 @@ from typing import Any
 from common import errors
 from fhir_server import ids
 from fhir_server.engines.connections import Connection, Connections, translated
+from fhir_server.engines.postgres_number import Number
 from fhir_server.engines.postgres_write import EVENTS
 from fhir_server.rows import Event
 
@@ -34,9 +35,9 @@ _AGAIN_SECONDS = 2.0
 class Follower:
     """Listens on a connection of its own while it runs; comes back by itself when that is lost."""
 
-    def __init__(self, connections: Connections, worker: int) -> None:
+    def __init__(self, connections: Connections, number: Number) -> None:
         self._connections = connections
-        self._worker = worker
+        self._number = number
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._horizon = 0
@@ -90,7 +91,9 @@ class Follower:
             return
         horizon = rows[0]["horizon"]
         fresh = [
-            _event(row) for row in rows if row["seq"] not in self._delivered and ids.worker(row["seq"]) != self._worker
+            _event(row)
+            for row in rows
+            if row["seq"] not in self._delivered and ids.worker(row["seq"]) != self._number.value
         ]
         self._delivered = {row["seq"] for row in rows if row["tx"] >= horizon}
         self._horizon = horizon

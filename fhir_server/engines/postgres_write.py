@@ -189,12 +189,15 @@ async def _update(connection: Connection, writes: Sequence[Write]) -> None:
             raise Moved(put.row.ref)
     changed = [put for _, put in puts if _has_other_ranges(put)]
     if changed:
-        await connection.executemany(CLEAR_STRINGS, [(put.row.part, put.row.rid) for put in changed])
-        await connection.executemany(CLEAR_DATES, [(put.row.part, put.row.rid) for put in changed])
-        await connection.executemany(CLEAR_LINKS, [(put.row.part, put.row.rid) for put in changed])
-        await connection.executemany(CLEAR_AMOUNTS, [(put.row.part, put.row.rid) for put in changed])
-        rows = [(put.row.part, put.row.rid, *_ranges(put), *_links(put), *_amounts(put)) for put in changed]
-        await connection.executemany(FILL_RANGES, rows)
+        await refill(connection, changed)
+
+
+async def refill(connection: Connection, puts: Sequence[Put]) -> None:
+    """The range rows of resources that stay in their part, in place of those that are there."""
+    for clear in (CLEAR_STRINGS, CLEAR_DATES, CLEAR_LINKS, CLEAR_AMOUNTS):
+        await connection.executemany(clear, [(put.row.part, put.row.rid) for put in puts])
+    filled = [(put.row.part, put.row.rid, *_ranges(put), *_links(put), *_amounts(put)) for put in puts]
+    await connection.executemany(FILL_RANGES, filled)
 
 
 async def _move(connection: Connection, write: Write, put: Put) -> None:

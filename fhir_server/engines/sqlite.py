@@ -33,7 +33,8 @@ from fhir_server.engines import (
     sqlite_writer,
 )
 from fhir_server.engines.searching import Statement
-from fhir_server.rows import Bulk, Event, JournalRow, Memberships, Page, Row, Work, Write
+from fhir_server.engines.sqlite_number import Number
+from fhir_server.rows import Bulk, Event, JournalRow, Memberships, Outdated, Page, Put, Row, Work, Write
 from fhir_server.subscriptions.kept import Notices
 
 _Answer = TypeVar("_Answer")
@@ -50,13 +51,17 @@ _ROW = (
 )
 _ANY = f"SELECT {_STORED} FROM resource r WHERE r.type = ? AND r.fid = ?"
 _JOURNAL = "part, seq, door, key, at, state, settled, cause, meta, answer, raw"
+_OUTDATED = (
+    "SELECT generation, rid, type, fid, length(body) FROM resource WHERE deleted = 0 AND generation < ? "
+    "AND (generation, rid) > (?, ?) ORDER BY generation, rid LIMIT ?"
+)
 _BY_KEY = "door = ? AND key = ? ORDER BY (state = 'accepted') DESC, seq DESC"
 
 
 class Sqlite:
     """One file. Every method belongs to the event loop that opened it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, worker: int) -> None:
         self._path = path
         self._reader = sqlite_writer.connect(path)
         self._reader.execute("PRAGMA query_only = ON")
@@ -70,18 +75,19 @@ class Sqlite:
         numbers = "SELECT MAX(rid) n FROM resource UNION ALL SELECT MAX(seq) FROM event"
         numbers += " UNION ALL SELECT MAX(seq) FROM journal UNION ALL SELECT MAX(seq) FROM outbox"
         self.last_seq: int = self._reader.execute(f"SELECT COALESCE(MAX(n), 0) FROM ({numbers})").fetchone()[0]
+        self.number = Number(path, worker)
         self._writer = sqlite_writer.Writer(path)
         self.bulk: Bulk = sqlite_bulk.Bulk(self._all, self._writer)
         self.notices: Notices = sqlite_notices.SqliteNotices(self._all, self._writer)
 
     @classmethod
-    def open(cls, path: Path) -> Sqlite:
+    def open(cls, path: Path, worker: int) -> Sqlite:
         """Raises Unavailable when the file is not there or holds no record."""
         try:
             if not path.exists():
                 raise sqlite3.OperationalError("no such file")
-            return cls(path)
-        except sqlite3.Error as problem:
+            return cls(path, worker)
+        except (sqlite3.Error, OSError) as problem:
             raise errors.Unavailable("la base n'est pas installée ou illisible ; lancez `hub migrate`") from problem
 
     async def close(self) -> None:
@@ -90,6 +96,7 @@ class Sqlite:
         self._threads.shutdown(wait=True)
         for connection in [self._reader, *self._opened]:
             connection.close()
+        self.number.close()
 
     async def secret(self) -> bytes:
         """Made when it is not there."""
@@ -239,7 +246,10 @@ class Sqlite:
         """Durable when it returns."""
         creates = write if sqlite_write.only_creates(write) else None
         await self._writer.do(lambda connection: sqlite_write.write(connection, write), creates=creates)
-        self._waiting += len(write.puts)
+        await self._words_wait(len(write.puts))
+
+    async def _words_wait(self, more: int) -> None:
+        self._waiting += more
         if self._waiting >= _MOST_WAITING:
             self._waiting = 0
             with suppress(errors.HubError):  # what was written is durable; the words go on waiting
@@ -248,6 +258,16 @@ class Sqlite:
     async def keep(self, row: JournalRow) -> None:
         """Durable when it returns."""
         await self._writer.do(lambda connection: sqlite_write.keep(connection, row))
+
+    async def outdated(self, generation: int, *, after: tuple[int, int], count: int) -> list[Outdated]:
+        """In the order of their generation and number."""
+        return [Outdated(*row) for row in self._all(_OUTDATED, (generation, *after, count))]
+
+    async def reindex(self, puts: Sequence[Put]) -> int:
+        """All of them in one transaction."""
+        done = await self._writer.do(lambda connection: sqlite_write.again(connection, puts))
+        await self._words_wait(done)
+        return done
 
     async def lease(self, consumer: str, count: int, *, now: int, until: int) -> list[Work]:
         """Asks before it writes: an idle consumer costs no commit."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fhir_server import ids
 from fhir_server.changes import Subscribe
-from fhir_server.engines.sqlite_writer import Writer
 from fhir_server.subscriptions.kept import FOLLOWER, Logged, News, Notice, Position, Subscriber
+
+if TYPE_CHECKING:  # it imports what writes, which imports this
+    from fhir_server.engines.sqlite_writer import Writer
 
 _SUBSCRIBE = """
 INSERT INTO subscriber (part, fid, owner, secrets, state, since, last, sent, due, attempts, failing, error)

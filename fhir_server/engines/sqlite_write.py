@@ -23,6 +23,10 @@ _REPLACE = (
     "UPDATE resource SET part = ?, version = ?, updated = ?, deleted = ?, sort_date = ?, method = ?, generation = ?, "
     "readers = ?, eq = ?, body = ? WHERE rid = ? AND version = ? AND readers = ?"
 )
+_AGAIN = (
+    "UPDATE resource SET sort_date = ?, generation = ?, eq = ? "
+    "WHERE rid = ? AND version = ? AND generation = ? AND deleted = 0 AND readers = ?"
+)
 _COLD = "DELETE FROM hot WHERE hash IN (SELECT value FROM json_each(?)) AND sort_date = ? AND rid = ?"
 _TAKE_IN = (
     "DELETE FROM fulltext WHERE rowid IN (SELECT rid FROM words_waiting WHERE again = 1)",
@@ -72,6 +76,23 @@ def write(connection: sqlite3.Connection, write: Write) -> None:
         )
         if not found.rowcount:
             raise errors.NotFound("entrée de journal inconnue")
+
+
+def again(connection: sqlite3.Connection, puts: Sequence[Put]) -> int:
+    """The index rows of a newer program for versions that stay; one that changed meanwhile is left as it is."""
+    made = []
+    for put in puts:
+        row, old = put.row, put.old
+        if old is None:
+            continue
+        values = (row.sort_date, row.generation, packed(row.eq), old.rid, old.version, old.generation)
+        if connection.execute(_AGAIN, (*values, _packed(old.readers))).rowcount:
+            _rekey(connection, row, old)
+            _clear(connection, row.rid)
+            made.append(put)
+    _fill(connection, made)
+    sqlite_rows.insert(connection, "words_waiting", [(put.row.rid, 1, *put.index.texts) for put in made])
+    return len(made)
 
 
 def take_in(connection: sqlite3.Connection) -> None:
@@ -139,22 +160,29 @@ def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
     # Hashes are everywhere: in order, each page of the table is visited once.
     hot = sorted((key, put.row.sort_date, put.row.rid) for put in created for key in _keys(put.row))
     sqlite_rows.insert(connection, "hot", hot)
-    rows: dict[str, list[Sequence[object]]] = {"str": [], "dat": [], "num": [], "link": [], "event": []}
-    for put in filled:
+    _fill(connection, filled)
+    events: list[Sequence[object]] = []
+    for write in writes:
+        for put in write.puts:
+            row = put.row
+            event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
+            events.append((*event, write.actor, write.cause))
+    sqlite_rows.insert(connection, "event", events)
+    fresh = [(put.row.rid, 0, *put.index.texts) for put in created if any(put.index.texts)]
+    sqlite_rows.insert(connection, "words_waiting", fresh)
+
+
+def _fill(connection: sqlite3.Connection, puts: Iterable[Put]) -> None:
+    """The range rows of resources that have none."""
+    rows: dict[str, list[Sequence[object]]] = {"str": [], "dat": [], "num": [], "link": []}
+    for put in puts:
         rid, index = put.row.rid, put.index
         rows["str"] += [(rid, param, n, folded, raw) for n, (param, folded, raw) in enumerate(index.strings)]
         rows["dat"] += [(rid, *one) for one in index.dates]
         rows["num"] += [(rid, *one) for one in index.amounts]
         rows["link"] += [(rid, *one) for one in index.links]
-    for write in writes:
-        for put in write.puts:
-            row = put.row
-            event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
-            rows["event"].append((*event, write.actor, write.cause))
     for table, some in rows.items():
         sqlite_rows.insert(connection, table, some)
-    fresh = [(put.row.rid, 0, *put.index.texts) for put in created if any(put.index.texts)]
-    sqlite_rows.insert(connection, "words_waiting", fresh)
 
 
 def _create(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
@@ -188,14 +216,21 @@ def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> bool:
         sqlite_rows.insert(connection, "words_waiting", [(row.rid, 1, *put.index.texts)])
     if put.old_index is not None and _ranges(put.old_index) == _ranges(put.index):
         return False
-    for table in ("str", "dat", "num", "link"):
-        connection.execute(f"DELETE FROM {table} WHERE rid = ?", (row.rid,))
+    _clear(connection, row.rid)
     return True
+
+
+def _clear(connection: sqlite3.Connection, rid: int) -> None:
+    for table in ("str", "dat", "num", "link"):
+        connection.execute(f"DELETE FROM {table} WHERE rid = ?", (rid,))
 
 
 def _rekey(connection: sqlite3.Connection, row: Row, old: Row) -> None:
     gone, new = _keys(old), _keys(row)
-    if row.sort_date == old.sort_date:
+    if row.generation != old.generation:  # an older program may have kept any of its keys here, or none
+        gone |= set(old.eq)
+        gone -= new if row.sort_date == old.sort_date else set()
+    elif row.sort_date == old.sort_date:
         gone, new = gone - new, new - gone
     if gone:
         connection.execute(_COLD, (_list(gone), old.sort_date, old.rid))

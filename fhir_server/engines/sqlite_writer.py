@@ -40,7 +40,8 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._next: list[_Job] = []
+        self._handed: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._serve, name="hub-writer", daemon=True)
         self._thread.start()
@@ -51,24 +52,32 @@ class Writer:
         `creates`: what `run` does is to write this, new resources alone; then it may be written with others at once.
         """
         future: asyncio.Future[_T] = self._loop.create_future()
-        self._jobs.put(_Job(run, future, creates))
+        self._next.append(_Job(run, future, creates))
+        if len(self._next) == 1:
+            # What else comes in this turn of the loop goes along: one waking of the thread, and a larger group.
+            self._loop.call_soon(self._hand_over)
         return await asyncio.shield(future)
 
     async def close(self) -> None:
         """Everything queued is committed first."""
-        self._jobs.put(None)
+        self._hand_over()
+        self._handed.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        if self._next:
+            self._handed.put(self._next)
+            self._next = []
 
     def _serve(self) -> None:
         connection = connect(self._path)
-        while (job := self._jobs.get()) is not None:
-            group = [job]
-            while len(group) < _GROUP and not self._jobs.empty():
-                following = self._jobs.get()
+        while (group := self._handed.get()) is not None:
+            while len(group) < _GROUP and not self._handed.empty():
+                following = self._handed.get()
                 if following is None:
-                    self._jobs.put(None)
+                    self._handed.put(None)
                     break
-                group.append(following)
+                group += following
             _commit(connection, group)
             self._loop.call_soon_threadsafe(_answer, group)
         connection.close()

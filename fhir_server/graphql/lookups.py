@@ -11,6 +11,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from fhir_server.graphql.document import Field, Wrong
 from fhir_server.operations import OperationRequest
 from fhir_server.r4.search_leaves import relative
 from fhir_server.rows import Page
+from fhir_server.terminology import in_search
 
 MOST_SEARCHES = 200
 MOST_RESOURCES = 5_000
@@ -86,7 +88,7 @@ class Lookups:
 
     async def search(self, type: str, field: Field, focus: str) -> list[Resource]:
         """`TypeList(…)`; `focus` is the `Type/id` that `_reference` is about. Raises Wrong when there are too many."""
-        search = self._understood(type, _params(field, focus), field)
+        search = await self._understood(type, _params(field, focus), field)
         count, offset = whole(field, "_count"), whole(field, "_offset") or 0
         wanted = offset + (MOST_OF_A_LIST + 1 if count is None else count)
         found = await self._page(replace(search, count=min(wanted, 2 * MOST_OF_A_LIST)), field)
@@ -107,7 +109,7 @@ class Lookups:
             start = _opened(token, type, field)
         if field.arguments.get("_offset") is not None:
             raise Wrong("« _offset » ne va pas avec une Connection : suivez « next »", field.place)
-        search = self._understood(type, start.params, field)
+        search = await self._understood(type, start.params, field)
         search = replace(search, count=min(start.count, MOST_OF_A_LIST), after=start.after, total=with_total)
         found = await self._page(search, field)
         after = found.after
@@ -121,12 +123,13 @@ class Lookups:
             next=_token(_Cursor(type, start.params, start.count, end, after)) if after else None,
         )
 
-    def _understood(self, type: str, params: list[tuple[str, str]], field: Field) -> conditions.Query:
+    async def _understood(self, type: str, params: list[tuple[str, str]], field: Field) -> conditions.Query:
         access.may(self._request.caller, "r", type)
         tables = self._request.server.definitions.search
         named = [(_code(tables.by_type[type], name), value) for name, value in params]
+        read = partial(query.parse, type, named, tables, now=self._request.server.now(), base=self._request.base)
         try:
-            asked = query.parse(type, named, tables, now=self._request.server.now(), base=self._request.base)
+            asked = await in_search.reading(self._request.store, self._request.caller, lambda codes: read(codes=codes))
         except errors.Unreadable as problem:
             raise Wrong(problem.message, field.place, code=problem.issues[0].code) from None
         return asked.query

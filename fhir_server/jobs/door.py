@@ -22,19 +22,22 @@ if TYPE_CHECKING:
 _ID = re.compile(r"[0-9a-f]{32}")
 _FILE = re.compile(r"[A-Za-z]{1,64}\.\d{1,9}\.ndjson")
 _NDJSON = b"application/fhir+ndjson"
-_BULK = frozenset({"$export", "$import"})  # they begin jobs of their own kind
+# They begin jobs of their own kind, or their answer is no resource.
+_AT_ONCE = frozenset({"$export", "$import"}) | operations.OWN_FORMATS
+_POSTED = frozenset({"system", "type-search", "system-search", "compartment-search", "operation"})
 _READS = frozenset(
-    {"type", "type-search", "system-search", "system-history", "type-history", "instance-history", "compartment"}
+    """type type-search system-search compartment compartment-search
+    system-history type-history instance-history""".split()
 )
 
 
 def may_wait(server: Server, where: str, request: Request) -> bool:
     """Is this a request that `Prefer: respond-async` makes a job? Elsewhere the preference is not followed."""
-    if server.jobs is None or (where == "operation" and request.segments[-1] in _BULK):
+    if server.jobs is None or (where == "operation" and request.segments[-1] in _AT_ONCE):
         return False
     if request.method == "GET":
-        return where in _READS or where == "operation"
-    return request.method == "POST" and where in ("system", "type-search", "system-search", "operation")
+        return where in _READS or where in ("system", "operation")
+    return request.method == "POST" and where in _POSTED
 
 
 async def accept(server: Server, request: Request, where: str) -> Answer:

@@ -14,6 +14,7 @@ import asyncio
 import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +25,7 @@ from fhir_server.conditions import Condition, Ids, Keys, Sort, Updated
 from fhir_server.exchange import Server
 from fhir_server.jobs.job import Work
 from fhir_server.rows import Gone, Memberships
+from fhir_server.terminology import in_search
 
 # Rows of one search: as many as are small, few of what may be large.
 _MOST_ROWS, _LEAST_ROWS = 500, 10
@@ -103,7 +105,8 @@ class _Export:
         progress = self._work.progress
         if type in progress["done"]:
             return
-        segments = list(_segments(self._work, type, self._patients))
+        filters = await _filters(self._work, type)
+        segments = list(_segments(self._work, type, filters, self._patients))
         begun, after = progress.pop("place", (0, None))
         if len(segments) > 1 and begun + (after is not None):
             # What the files have already is not known any more: they are written again.
@@ -257,9 +260,10 @@ def _next_count(count: int, size: int) -> int:
 # ---- which searches give it ----------------------------------------------------------------------------------------
 
 
-def _segments(work: Work, type: str, patients: list[str] | None) -> Iterator[conditions.Query]:
+def _segments(
+    work: Work, type: str, filters: Sequence[tuple[Condition, ...]], patients: list[str] | None
+) -> Iterator[conditions.Query]:
     """The searches that together give all of a type; their results may overlap."""
-    filters = [_filter(work, type, text) for kind, text in work.asked["filters"] if kind == type] or [()]
     window = _window(work)
     for wanted in filters:
         if patients is None:
@@ -276,17 +280,23 @@ def _window(work: Work) -> tuple[Condition, ...]:
     return () if since is None else (Updated((("gt", since, since),)),)
 
 
-def _filter(work: Work, type: str, text: str) -> tuple[Condition, ...]:
-    return filtering(work.server, type, text, base=work.asked["base"])
+async def _filters(work: Work, type: str) -> list[tuple[Condition, ...]]:
+    """What each `_typeFilter` of the type asks for; those of value sets are looked up again when the job goes on."""
+    found = []
+    for text in (text for kind, text in work.asked["filters"] if kind == type):
+        read = partial(filtering, work.server, type, text, base=work.asked["base"])
+        found.append(await in_search.reading(work.server.store, work.caller, read))
+    return found or [()]
 
 
-def filtering(server: Server, type: str, text: str, *, base: str) -> tuple[Condition, ...]:
+def filtering(server: Server, type: str, text: str, codes: criteria.Codes, *, base: str) -> tuple[Condition, ...]:
     """The conditions of a `_typeFilter`. Raises Unreadable; also for what shapes an answer and selects nothing."""
     params = media.parameters(text.encode())
     for name, _ in params:
         if name.partition(":")[0] in _NO_CONDITIONS:
             raise criteria.refusal(f"_typeFilter : {name} ne choisit pas de ressources", "_typeFilter", "not-supported")
-    return query.parse(type, params, server.definitions.search, now=server.now(), base=base).query.where
+    tables = server.definitions.search
+    return query.parse(type, params, tables, now=server.now(), base=base, codes=codes).query.where
 
 
 def _of_patients(server: Server, type: str, patients: Sequence[str]) -> Iterator[Condition]:

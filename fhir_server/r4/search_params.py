@@ -39,7 +39,7 @@ _REFUSALS: dict[str, str] = {
 }
 _OWN_REFUSALS = {
     "_query": "les requêtes nommées ne sont pas encore disponibles",
-    "_filter": "les expressions de filtre ne sont pas encore disponibles",
+    "_filter": "une expression de filtre s'emploie seule, ni derrière un chaînage ni derrière _has",
 }
 _NO_VALUES = "les définitions R4 ne disent pas où lire ce paramètre"
 
@@ -64,7 +64,7 @@ _COLUMNS = ("_id", "_lastUpdated")
 FULL_TEXT = ("_text", "_content")
 _WITHOUT_PATHS = (*_COLUMNS, *FULL_TEXT)
 
-# The main clinical date of a type: of its date parameters, these, in this order; the first one with a value counts.
+# The clinical dates of a type: of its date parameters, these, in this order. The first is the main one.
 # Birth, death and expiry dates are no clinical moments. A prescription's `date` is when to take it, so it stays out.
 _CLINICAL_DATES = (
     "date sent received modified authored-on authored authoredon occurrence onset-date recorded-date effective-time "
@@ -180,7 +180,7 @@ class SearchTables(msgspec.Struct, frozen=True, array_like=True):
         return tuple(param.code for param in found if param and param.may_be("Patient"))
 
     def sort_date(self, type: str) -> tuple[str, ...]:
-        """The date parameters that may give a type's main clinical date, best first; empty when it has none."""
+        """The date parameters that say when something happened, the main one first; empty when a type has none."""
         if type in _OWN_CLINICAL_DATES:
             return _OWN_CLINICAL_DATES[type]
         mine = self.by_type[type]

@@ -18,6 +18,7 @@ from fhir_server.r4 import elements, load, narrative
 
 NAMESPACE = "http://hl7.org/fhir"
 MAX_BYTES = 64 * 1024 * 1024  # libxml2 itself takes no attribute above 10 MB
+MOST_PROBLEMS = 100
 MAX_DEPTH = 120  # XML elements in each other; 32 nested extensions need 64
 
 _FHIR = "{" + NAMESPACE + "}"
@@ -52,10 +53,21 @@ def write(resource: Json, definitions: load.Definitions) -> bytes:
 def read(data: bytes, definitions: load.Definitions) -> Json:
     """The resource of an XML document, as the JSON decoder would give it: decimals as Decimal, `_name` for extensions.
 
-    Raises errors.Unreadable (with line and FHIRPath) when it is not FHIR XML, errors.TooLarge above MAX_BYTES.
+    Raises errors.Unreadable when it is not the XML of a resource, errors.Invalid (with line and FHIRPath) with
+    everything in it that its type does not have, errors.TooLarge above MAX_BYTES.
     """
-    root = _parse(data)
-    return _Reader(definitions).resource(root, 0)
+    root, reader = _parse(data), _Reader(definitions)
+    found: Json = {}
+    try:
+        found = reader.resource(root, 0)
+    except errors.Invalid as problem:
+        reader.problems += problem.issues
+    except _TooMany:
+        pass
+    if reader.problems:
+        first = reader.problems[0]
+        raise errors.Invalid(first.text, at=first.expression, issues=tuple(reader.problems))
+    return found
 
 
 # Writing
@@ -132,18 +144,24 @@ def _parse(data: bytes) -> etree._Element:
         raise errors.Unreadable(f"XML mal formé, ligne {error.lineno or 1}, colonne {error.offset or 1}") from error
 
 
+class _TooMany(Exception):
+    """More problems than anybody reads."""
+
+
 class _Reader:
     """One document being read."""
 
     def __init__(self, definitions: load.Definitions) -> None:
         self._shapes = definitions.shapes
         self._types = frozenset(definitions.types)
+        self.problems: list[errors.Issue] = []
 
     def resource(self, node: etree._Element, depth: int) -> Json:
         """The resource whose element this is."""
         name = str(node.tag).removeprefix(_FHIR)
         if name == node.tag or name not in self._types:
-            raise self._unreadable(f"<{_local(node)}> n'est pas une ressource R4 de l'espace {NAMESPACE}", node)
+            problem = self._refusal(f"<{_local(node)}> n'est pas une ressource R4 de l'espace {NAMESPACE}", node)
+            raise problem if depth else errors.Unreadable(problem.message, at=problem.at)
         found: Json = {"resourceType": name}
         self._structure(node, self._shapes[name], found, depth)
         return found
@@ -159,19 +177,29 @@ class _Reader:
                 self._refuse_text(child.tail, node)
             if not isinstance(child.tag, str):
                 continue  # a comment
-            name = self._name(child, shape)
-            if ranks[name] < rank:
-                raise self._unreadable(f"<{name}> n'est pas à sa place : suivez l'ordre de la définition", child)
-            rank = ranks[name]
-            element, kind = names[name]
-            if not element.many and (name in found or "_" + name in found):
-                raise self._unreadable(f"<{name}> ne peut apparaître qu'une fois", child)
-            if self._shapes.is_primitive(kind) and kind.code != "xhtml":
-                self._primitive(child, name, found, many=element.many, type=kind.code, depth=depth)
-            elif element.many:
-                found.setdefault(name, []).append(self._complex(child, kind, depth))
-            else:
-                found[name] = self._complex(child, kind, depth)
+            try:
+                name = self._name(child, shape)
+                if ranks[name] < rank:
+                    raise self._refusal(f"<{name}> n'est pas à sa place : suivez l'ordre de la définition", child)
+                rank = ranks[name]
+                self._put(child, name, names[name], found, depth=depth)
+            except errors.Invalid as problem:  # what comes after it may be wrong too
+                self.problems += problem.issues
+                if len(self.problems) >= MOST_PROBLEMS:
+                    raise _TooMany from None
+
+    def _put(
+        self, child: etree._Element, name: str, form: tuple[elements.Element, elements.Type], found: Json, *, depth: int
+    ) -> None:
+        element, kind = form
+        if not element.many and (name in found or "_" + name in found):
+            raise self._refusal(f"<{name}> ne peut apparaître qu'une fois", child)
+        if self._shapes.is_primitive(kind) and kind.code != "xhtml":
+            self._primitive(child, name, found, many=element.many, type=kind.code, depth=depth)
+        elif element.many:
+            found.setdefault(name, []).append(self._complex(child, kind, depth))
+        else:
+            found[name] = self._complex(child, kind, depth)
 
     def _attributes(self, node: etree._Element, shape: elements.Shape, found: Json) -> None:
         for key, text in node.items():
@@ -179,7 +207,7 @@ class _Reader:
             if name in shape.names and shape.names[name][0].attribute:
                 found[name] = str(text)
             elif not (name == "value" and shape.name == "Element") and not name.startswith(_SCHEMA_HINT):
-                raise self._unreadable(f"l'attribut « {name} » n'existe pas dans {shape.name}", node)
+                raise self._refusal(f"l'attribut « {name} » n'existe pas dans {shape.name}", node)
 
     def _name(self, child: etree._Element, shape: elements.Shape) -> str:
         tag = str(child.tag)
@@ -187,7 +215,7 @@ class _Reader:
         name = "div" if is_div else tag.removeprefix(_FHIR)
         found = shape.names.get(name)
         if name == tag or found is None or found[0].attribute or is_div != (found[1].code == "xhtml"):
-            raise self._unreadable(f"<{_local(child)}> n'existe pas dans {shape.name}, ou pas dans cet espace", child)
+            raise self._refusal(f"<{_local(child)}> n'existe pas dans {shape.name}, ou pas dans cet espace", child)
         return name
 
     def _primitive(self, child: etree._Element, name: str, found: Json, *, many: bool, type: str, depth: int) -> None:
@@ -208,15 +236,16 @@ class _Reader:
         inner = [one for one in child if isinstance(one.tag, str)]
         self._refuse_text(child.text, child)
         if len(inner) != 1 or child.attrib:
-            raise self._unreadable("il faut une ressource et une seule ici", child)
+            raise self._refusal("il faut une ressource et une seule ici", child)
         return self.resource(inner[0], depth + 2)
 
     def _refuse_text(self, text: str | None, node: etree._Element) -> None:
         if text and not text.isspace():
-            raise self._unreadable("du texte n'est permis que dans la narration : utilisez « value »", node)
+            raise self._refusal("du texte n'est permis que dans la narration : utilisez « value »", node)
 
-    def _unreadable(self, text: str, node: etree._Element) -> errors.Unreadable:
-        return errors.Unreadable(f"XML, ligne {node.sourceline} : {text}", at=self._path(node))
+    def _refusal(self, text: str, node: etree._Element) -> errors.Invalid:
+        at, text = self._path(node), f"XML, ligne {node.sourceline} : {text}"
+        return errors.Invalid(text, at=at, issues=(errors.Issue(text, at, "structure"),))
 
     def _path(self, node: etree._Element) -> str:
         """The FHIRPath of an element, worked out only when it is needed. Its ancestors are known to be right."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from common import errors
-from fhir_server import access, around, dates, entries, ids, index, operations, outcome, page
+from fhir_server import access, around, dates, entries, ids, index, operations, outcome, page, subset
 from fhir_server.changes import Resource, Stored
 from fhir_server.exchange import Answer, Params
 from fhir_server.operations import OperationRequest
@@ -27,8 +28,8 @@ from fhir_server.standard import parameters
 DEFAULT_COUNT = MOST_COUNT = 1000
 MOST_ROUNDS = 3  # a role, its practitioner and structure, what these belong to
 
-_PATIENT = ("start", "end", "_since", "_type", "_count", "_after")
-_ENCOUNTER = ("_since", "_type", "_count", "_after")
+_PATIENT = ("start", "end", "_since", "_type", "_elements", "_summary", "_count", "_after")
+_ENCOUNTER = _PATIENT[2:]
 
 _decode = msgspec.json.Decoder().decode  # only references are looked at
 
@@ -43,6 +44,11 @@ class _Wish:
     span: dates.Span | None
     since: int | None
     shown: Params
+    cut: subset.Subset | None
+
+    def shape(self, row: Stored) -> Stored:
+        """What is wanted of a resource; what it refers to is followed from the whole."""
+        return self.cut.row(row) if self.cut else row
 
 
 async def run(call: OperationRequest) -> Answer:
@@ -59,8 +65,8 @@ async def run(call: OperationRequest) -> Answer:
     matches = first + [row for row in found.rows if row.ref != focal.ref]
     place = around.Place(found.after or 0, list(wish.place.sent))
     also, is_cut = await _referenced(call, wish, [focal, *matches] if first else matches, place)
-    rows = [entries.found(call.base, row, "match") for row in matches]
-    rows += [entries.found(call.base, row, "include") for row in also]
+    rows = [entries.found(call.base, wish.shape(row), "match") for row in matches]
+    rows += [entries.found(call.base, wish.shape(row), "include") for row in also]
     if is_cut:
         text = f"Ressources jointes limitées à {page.MOST_BYTES >> 20} Mio par page : réduisez _count"
         rows.append(entries.remark(outcome.encode(outcome.resource([errors.Issue(text, "", "too-costly", "warning")]))))
@@ -70,22 +76,31 @@ async def run(call: OperationRequest) -> Answer:
 
 def _wish(call: OperationRequest, known: tuple[str, ...]) -> _Wish:
     values = parameters.inputs(call, known)
-    named = [one for value in values.get("_type", ()) for one in str(value).split(",") if one]
-    if unknown := [one for one in named if one not in call.server.types]:
-        raise errors.Unreadable(f"_type : type inconnu « {unknown[0][:60]} »", at="http._type")
-    start, end = parameters.span(values, "start"), parameters.span(values, "end")
-    since = parameters.span(values, "_since")
-    after = parameters.text(values, "_after")
-    count = min(parameters.number(values, "_count") or DEFAULT_COUNT, MOST_COUNT)
     shown = [(name, str(one)) for name in known if name not in ("_count", "_after") for one in values.get(name, ())]
+    named, start, end, since, after, asked, cut = parameters.together(
+        partial(_types, call, values),
+        *(partial(parameters.span, values, name) for name in ("start", "end", "_since")),
+        partial(parameters.text, values, "_after"),
+        partial(parameters.number, values, "_count"),
+        partial(subset.wanted, call.server.subsets, call.http, shown, call.server.types),
+    )
+    count = min(asked or DEFAULT_COUNT, MOST_COUNT)
     return _Wish(
         types=tuple(named) or tuple(sorted(call.server.types)),
         count=count,
         place=around.decode(after) if after else around.Place(),
         span=(start[0] if start else dates.BEGINNING, end[1] if end else dates.END) if start or end else None,
         since=since[0] if since else None,
+        cut=cut,
         shown=[*shown, ("_count", str(count)), *call.http.shown],
     )
+
+
+def _types(call: OperationRequest, values: parameters.Values) -> list[str]:
+    named = [one for value in values.get("_type", ()) for one in str(value).split(",") if one]
+    if unknown := [one for one in named if one not in call.server.types]:
+        raise errors.Unreadable(f"_type : type inconnu « {unknown[0][:60]} »", at="http._type")
+    return named
 
 
 def _asked(call: OperationRequest, wish: _Wish) -> around.Asked:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from common import errors
-from fhir_server import access, dates, entries
+from fhir_server import access, criteria, dates, entries
 from fhir_server.exchange import Answer, Params
 from fhir_server.jobs import door, exporting
 from fhir_server.operations import Operation, OperationRequest
+from fhir_server.terminology import in_search
 
 _FORMATS = frozenset({"application/fhir+ndjson", "application/ndjson", "ndjson"})
 _LISTS = frozenset({"_type", "_typeFilter", "patient"})
@@ -40,12 +42,16 @@ async def run(call: OperationRequest) -> Answer:
     door.check_async(call.http, "$export")
     given, problems = _read(call)
     asked = {"base": call.base, "level": call.type.lower() if call.type else "system", "group": call.id}
-    checks: tuple[Callable[..., Any], ...] = (_since, _until, _types, _filters, _patients)
+    checks: tuple[Callable[..., Any], ...] = (_since, _until, _types, _patients)
     for check in checks:
         try:
             asked |= check(call, given)
         except errors.Unreadable as problem:
             problems += problem.issues
+    try:
+        asked |= await in_search.reading(call.store, call.caller, partial(_filters, call, given))
+    except errors.Unreadable as problem:
+        problems += problem.issues
     if problems:
         raise errors.Unreadable("$export : paramètres refusés", issues=tuple(problems))
     await _see(call, asked)
@@ -110,9 +116,8 @@ def _until(call: OperationRequest, given: dict[str, list[str]]) -> dict[str, Any
 def _moment(given: dict[str, list[str]], name: str) -> int | None:
     if name not in given:
         return None
-    text = given[name][0].replace(" ", "+")
     try:
-        return dates.span(text)[0]
+        return dates.asked(given[name][0])[0]
     except ValueError:
         text = f"{name} : un instant est attendu, par exemple 2026-01-31T08:00:00Z"
         raise _refused(text, name, "invalid") from None
@@ -151,7 +156,7 @@ def _is_allowed(caller: access.Caller, type: str) -> bool:
     return True
 
 
-def _filters(call: OperationRequest, given: dict[str, list[str]]) -> dict[str, Any]:
+def _filters(call: OperationRequest, given: dict[str, list[str]], codes: criteria.Codes) -> dict[str, Any]:
     found = []
     named = {one for text in given.get("_type", ()) for one in text.split(",")}
     for text in (one for value in given.get("_typeFilter", ()) for one in _FILTER.split(value)):
@@ -159,7 +164,7 @@ def _filters(call: OperationRequest, given: dict[str, list[str]]) -> dict[str, A
         if type not in call.server.types or not wanted or (named and type not in named):
             raise _refused(f"_typeFilter : attendu Type?recherche, d'un type exporté ({text[:60]})", "_typeFilter")
         try:
-            exporting.filtering(call.server, type, wanted, base=call.base)
+            exporting.filtering(call.server, type, wanted, codes, base=call.base)
         except errors.Unreadable as problem:
             raise _refused(f"_typeFilter : {problem.message}", "_typeFilter") from None
         found.append((type, wanted))

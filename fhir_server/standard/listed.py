@@ -34,6 +34,3 @@ OPERATIONS: tuple[Operation, ...] = (
     *validate_code.OPERATIONS,
     *view.operations,
 )
-
-# Those that choose the form of their answer themselves, not between JSON and XML.
-OWN_FORMATS = frozenset({"$graphql", "$run", "$viewdefinition-run"})

@@ -6,7 +6,8 @@ Parameters resource (or the single resource parameter is the body itself).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from common import errors
@@ -32,9 +33,26 @@ def inputs(call: OperationRequest, known: Iterable[str]) -> Values:
         if len(values) != 1:
             raise errors.Unreadable(f"{one['name'][:60]} : une valeur est attendue", at="Parameters.parameter.value")
         found.setdefault(one["name"], []).append(values[0])
-    if unknown := set(found) - set(known):
-        name = min(unknown)
-        raise errors.Unreadable(f"{name[:60]} : paramètre inconnu ici", at=f"http.{name[:60]}")
+    unknown = sorted(set(found) - set(known))
+    together(*(partial(_refuse, name) for name in unknown))
+    return found
+
+
+def _refuse(name: str) -> None:
+    raise errors.Unreadable(f"{name[:60]} : paramètre inconnu ici", at=f"http.{name[:60]}")
+
+
+def together(*reads: Callable[[], Any]) -> list[Any]:
+    """What each of the reads gives. Raises Unreadable with what is wrong in any of them."""
+    found: list[Any] = []
+    issues: list[errors.Issue] = []
+    for read in reads:
+        try:
+            found.append(read())
+        except errors.Unreadable as problem:
+            issues += problem.issues
+    if issues:
+        raise errors.Unreadable(issues[0].text, at=issues[0].expression, issues=tuple(issues))
     return found
 
 
@@ -59,7 +77,7 @@ def span(values: Values, name: str) -> dates.Span | None:
     if not (found := text(values, name)):
         return None
     try:
-        return dates.span(found)
+        return dates.asked(found)
     except ValueError:
         raise errors.Unreadable(f"{name} : une date est attendue, par exemple 2026-11-23", at=f"http.{name}") from None
 

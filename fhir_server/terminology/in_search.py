@@ -1,12 +1,13 @@
 """Which codes do `:in`, `:not-in`, `:above` and `:below` of a search mean?
 
-https://hl7.org/fhir/R4/search.html#token. Asked before the search is read, with the rights of who searches; the search
-then looks for these codes like any others.
+https://hl7.org/fhir/R4/search.html#token. What a search names is looked up with the rights of who searches, and the
+search is then read with these codes: it looks for them like for any others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from common import errors
 from fhir_server import access
@@ -15,15 +16,41 @@ from fhir_server.store import Store
 from fhir_server.terminology import expand
 from fhir_server.terminology.library import Library
 
-MODIFIERS = frozenset(("in", "not-in", "above", "below"))
-_MOST_ASKED = 20  # value sets and codes in one search
+T = TypeVar("T")
+Question = tuple[str, str]  # a modifier and its value
+
+_MOST_ASKED = 20  # value sets and codes in one request
 
 
-async def resolve(store: Store, caller: access.Caller, params: Iterable[tuple[str, str]]) -> Codes:
+class _Asked(dict[Question, frozenset[tuple[str, str]]]):
+    """Knows no codes yet, and keeps what it is asked for."""
+
+    def __missing__(self, question: Question) -> frozenset[tuple[str, str]]:
+        self[question] = frozenset()
+        return self[question]
+
+
+async def reading(store: Store, caller: access.Caller, read: Callable[[Codes], T]) -> T:
+    """What `read` makes of a request: with the codes that it asked for when it did, which costs a second reading.
+
+    So the codes are found wherever they are named: behind a chain or `_has`, in `_filter`, in an entry of a bundle.
+    Raises what `read` raises, also for what could not be resolved; Unavailable.
+    """
+    asked = _Asked()
+    try:
+        found = read(asked)
+    except errors.HubError:
+        if not asked:
+            raise
+    else:
+        if not asked:
+            return found
+    return read(await _resolve(store, caller, list(asked)))
+
+
+async def _resolve(store: Store, caller: access.Caller, wanted: Sequence[Question]) -> Codes:
     """The codes by modifier and value; what could not be resolved is the refusal to raise where it is used."""
-    asked = [(name.rpartition(":")[2], value) for name, value in params if ":" in name]
-    wanted = [one for one in dict.fromkeys(asked) if one[0] in MODIFIERS]
-    found: dict[tuple[str, str], frozenset[tuple[str, str]] | errors.HubError] = {}
+    found: dict[Question, frozenset[tuple[str, str]] | errors.HubError] = {}
     library = Library(store, caller)
     for modifier, value in wanted[:_MOST_ASKED]:
         try:
@@ -32,7 +59,8 @@ async def resolve(store: Store, caller: access.Caller, params: Iterable[tuple[st
             raise
         except errors.HubError as problem:
             found[modifier, value] = problem
-    return found
+    too_many = errors.Unreadable(f"au plus {_MOST_ASKED} jeux de valeurs et codes par demande")
+    return found | dict.fromkeys(wanted[_MOST_ASKED:], too_many)
 
 
 async def _codes(library: Library, modifier: str, value: str) -> set[tuple[str, str]]:

@@ -265,3 +265,9 @@ def test_escaping_is_undone_by_splitting_and_unescaping(value):
 @given(st.dates(), st.sampled_from(["", "eq", "ge", "le", "ap"]))
 def test_every_stored_day_is_found_again(day, prefix):
     assert finds(f"Patient?birthdate={prefix}{day.isoformat()}", birthDate=day.isoformat())
+
+
+def test_an_address_with_a_slash_at_its_end_lies_below_the_one_without():
+    resource = {"resourceType": "ValueSet", "url": "http://a.test/vs", "id": "one"}
+    assert found("ValueSet?url:above=http://a.test/vs/", resource) == ["one"]
+    assert found("ValueSet?url:below=http://a.test/vs/", resource) == ["one"]

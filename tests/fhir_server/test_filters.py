@@ -94,6 +94,8 @@ def test_filters_are_taken_together_with_other_parameters() -> None:
         ("name gt x", "ne s'applique pas"),
         ("gender co x", "ne s'applique pas"),
         ("gender po 2020", "ne s'applique pas"),
+        ("phonetic sw x", "ne s'applique pas"),
+        ("_text eq x", "ne s'applique pas"),
         ("birthdate co 2020", "ne s'applique pas"),
         ("birthdate eq hier", "date attendue"),
         ("gender pr maybe", "true ou false"),

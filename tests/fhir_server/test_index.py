@@ -204,9 +204,8 @@ def test_the_patient_of_a_resource(resource, patient):
     [
         ({"resourceType": "Communication", "sent": "2026-01-02T03:04:05Z"}, "2026-01-02T03:04:05Z"),
         ({"resourceType": "Task", "authoredOn": "2026-01-01", "lastModified": "2026-02-01"}, "2026-02-01"),
-        ({"resourceType": "Task", "authoredOn": "2026-01-01"}, "2026-01-01"),
         ({"resourceType": "Encounter", "period": {"start": "2026-01-01", "end": "2026-01-03"}}, "2026-01-01"),
-        ({"resourceType": "DiagnosticReport", "issued": "2026-01-01T00:00:00Z"}, "2026-01-01T00:00:00Z"),
+        ({"resourceType": "DiagnosticReport", "effectiveDateTime": "2026-01-01T00:00:00Z"}, "2026-01-01T00:00:00Z"),
     ],
 )
 def test_the_clinical_date_is_the_start_of_the_main_date(resource, moment):
@@ -217,7 +216,14 @@ def test_a_period_that_began_nobody_knows_when_is_dated_by_its_end():
     assert rows("Encounter", period={"end": "2026-01-03"}).sort_date == dates.span("2026-01-03")[1]
 
 
-@pytest.mark.parametrize("resource", [{"resourceType": "Patient", "birthDate": "1980"}, {"resourceType": "Encounter"}])
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "Patient", "birthDate": "1980"},
+        {"resourceType": "Encounter"},
+        {"resourceType": "Task", "authoredOn": "2026-01-01"},  # `_sort=modified` must find it without a value
+    ],
+)
 def test_no_clinical_date(resource):
     assert INDEXER.rows(resource).sort_date is None
 

@@ -196,6 +196,16 @@ async def test_what_clients_ask_most(record: store.Store) -> None:
     assert await found("Patient?family=martin") == [changed.id]
 
 
+async def test_a_date_of_another_kind_never_stands_in_for_the_one_that_is_sorted_by(record: store.Store) -> None:
+    onset = {"onset": {"onsetDateTime": "2026-01-05"}, "earlier": {"onsetDateTime": "2026-01-01"}}
+    for id, more in {**onset, "recorded": {"recordedDate": "2026-01-03"}}.items():
+        await create(record, {"resourceType": "Condition", "subject": {"reference": "Patient/p"}, **more}, id=id)
+    for sort, expected in (("onset-date", ["earlier", "onset"]), ("-onset-date", ["onset", "earlier"])):
+        query = worlds.ask(f"Condition?patient=p&_sort={sort}", record.definitions)
+        page = await record.search(query, caller=SYSTEM)
+        assert [one.id for one in page.rows] == [*expected, "recorded"]
+
+
 async def test_a_very_long_search_is_answered_all_the_same(record: store.Store) -> None:
     changes = [
         Create("Patient", f"p{n}", a_patient(f"Nom{n:04d}", address=[{"city": "Brest"}] * 3)) for n in range(1500)

@@ -101,6 +101,7 @@ def _resource(spread: bool) -> None:
     )
     _index("resource_by_date", "resource", "type", "sort_date", "rid", where=_ALIVE)
     _index("resource_by_update", "resource", "type", "updated", "rid")
+    _index("resource_by_generation", "resource", "generation", "rid", where=_ALIVE)
     _index("resource_by_address", "resource", "address")
     _index("resource_gone", "resource", "type", "updated", "rid", where=_GONE)
     if spread:

@@ -133,6 +133,30 @@ async def test_a_read_of_one_resource_is_answered_at_once(record: store.Store, t
         assert (await fhir.get(f"Patient/{made['id']}", headers=ASYNC)).status_code == 200
 
 
+async def test_an_answer_that_no_bundle_can_hold_is_given_at_once(record: store.Store, tmp_path: Path) -> None:
+    async with serving(record, tmp_path / "jobs") as as_:
+        answer = await as_("system").get("$graphql?query={PatientList{id}}", headers=ASYNC)
+        assert (answer.status_code, answer.json()) == (200, {"data": {"PatientList": []}})
+
+
+async def test_searches_of_everything_and_of_a_compartment_are_done_later_too(
+    record: store.Store, tmp_path: Path
+) -> None:
+    async with serving(record, tmp_path / "jobs") as as_:
+        fhir = as_("system")
+        patient = (await fhir.post("Patient", json=a_patient())).json()["id"]
+        for asked in (
+            fhir.get("?_type=Patient&_elements=name", headers=ASYNC),
+            fhir.post("_search", data={"_type": "Patient"}, headers=ASYNC),
+            fhir.get(f"Patient/{patient}/*", headers=ASYNC),
+            fhir.post(f"Patient/{patient}/Observation/_search", data={"status": "final"}, headers=ASYNC),
+        ):
+            started = await asked
+            assert started.status_code == 202, started.text
+            (only,) = (await finished(fhir, started)).json()["entry"]
+            assert only["resource"]["type"] == "searchset"
+
+
 async def test_what_only_reads_is_done_again_after_a_kill_and_what_writes_is_not(
     record: store.Store, tmp_path: Path
 ) -> None:

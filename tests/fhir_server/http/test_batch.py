@@ -7,10 +7,12 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from fhir_server.bundle import SEARCHES_AT_ONCE
 from tests.fhir_server.http.callers import ENGINES
 from tests.fhir_server.http.samples import BASE, a_patient, an_observation, bundle, entry, identified
 
 Client = httpx.AsyncClient
+SEARCH = "Patient?identifier=http://x.test/ipp|1"
 
 pytestmark = pytest.mark.parametrize("database", ENGINES, indirect=True)
 
@@ -102,3 +104,39 @@ async def test_criteria_with_accents_are_read(fhir: Client) -> None:
         "", json=bundle("batch", entry("POST", "Patient", a_patient(), ifNoneExist="family=Müller"))
     )
     assert answer.json()["entry"][0]["response"]["location"] == f"{BASE}/Patient/m/_history/1"
+
+
+async def test_a_batch_answers_what_there_is_room_for_and_says_what_was_not_done(
+    fhir: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fhir.put("/Patient/b", json=a_patient(id="b", identifier=identified("1")))
+    size = len((await fhir.get(f"/{SEARCH}")).content)
+    monkeypatch.setattr("fhir_server.page.MOST_BYTES", 5 * size)
+    searches = [entry("GET", SEARCH) for _ in range(30)]
+    answer = await fhir.post("", json=bundle("batch", *searches, entry("POST", "Patient", a_patient())))
+    found = answer.json()["entry"]
+    statuses = [one["response"]["status"][:3] for one in found]
+    # Writes come first; a few searches were under way when the last one filled the answer.
+    assert statuses[-1] == "201"
+    assert 5 <= statuses.count("200") <= 5 + SEARCHES_AT_ONCE + 1
+    assert set(statuses[:-1]) == {"200", "413"}
+    issues = [one["response"]["outcome"]["issue"][0] for one in found if one["response"]["status"].startswith("413")]
+    assert {issue["code"] for issue in issues} == {"too-costly"}
+    assert issues[-1]["expression"] == ["Bundle.entry[29]"]
+    assert len(answer.content) < 5 * size + (SEARCHES_AT_ONCE + 1) * 2 * size + 30 * 600
+
+
+async def test_a_transaction_that_reads_too_much_is_refused_whole(
+    fhir: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fhir.put("/Patient/b", json=a_patient(id="b", identifier=identified("1")))
+    size = len((await fhir.get(f"/{SEARCH}")).content)
+    monkeypatch.setattr("fhir_server.page.MOST_BYTES", 3 * size)
+    searches = [entry("GET", SEARCH) for _ in range(10)]
+    for more in ([], [entry("PUT", "Patient/c", a_patient(id="c"))]):
+        answer = await fhir.post("", json=bundle("transaction", *searches, *more))
+        assert answer.status_code == 413, answer.text
+        (issue,) = answer.json()["issue"]
+        assert issue["code"] == "too-costly"
+        assert issue["expression"][0].startswith("Bundle.entry[")
+    assert (await fhir.get("/Patient/c")).status_code == 404

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
-from fhir_server import app, store
+from fhir_server import app, following, store
 from fhir_server.r4 import load, validate
 from tests.fhir_server.http.callers import OPERATIONS, authenticate
 from tests.fhir_server.http.samples import BASE, issue
@@ -61,7 +62,11 @@ async def test_operations_are_listed_where_they_are(statement: dict[str, Any]) -
     assert listed["everything"] == "http://hl7.org/fhir/OperationDefinition/Patient-everything"
     assert listed["meta-add"] == "http://hl7.org/fhir/OperationDefinition/Resource-meta-add"
     assert not {"double", "everything"} & {one["name"] for one in of_type(statement, "Observation")["operation"]}
-    assert {"double", "meta"} <= {one["name"] for one in statement["rest"][0]["operation"]}
+    everywhere = {one["name"]: one["definition"] for one in statement["rest"][0]["operation"]}
+    assert {"double", "meta", "viewdefinition-run"} <= set(everywhere)
+    # What no specification defines is listed too.
+    assert listed["diff"] == everywhere["diff"] == "https://spico-hub.example/fhir/OperationDefinition/diff"
+    assert everywhere["import"].endswith("/import")
 
 
 async def test_operations_run_at_their_level_by_get_and_by_post(fhir: Client) -> None:
@@ -105,3 +110,40 @@ async def test_a_declared_search_parameter_has_its_official_definition(statement
     found = {one["name"]: one for one in of_type(statement, "Patient")["searchParam"]}
     assert found["identifier"]["definition"] == "http://hl7.org/fhir/SearchParameter/Patient-identifier"
     assert found["identifier"]["type"] == "token"
+
+
+async def test_a_part_of_the_statement_may_be_asked_for(fhir: Client) -> None:
+    part = (await fhir.get("/metadata?_elements=fhirVersion")).json()
+    assert (part["fhirVersion"], "rest" in part, "publisher" in part) == ("4.0.1", False, False)
+    assert part["meta"]["tag"][0]["code"] == "SUBSETTED"
+    assert (await fhir.get("/metadata?_summary=true&_format=xml")).text.startswith("<?xml")
+    assert (await fhir.get("/metadata?mode=full")).json()["rest"]
+
+
+@pytest.mark.parametrize("query", ["mode=terminology", "mode=normative", "colour=red"])
+async def test_no_other_statement_is_given_for_the_one_that_was_asked_for(fhir: Client, query: str) -> None:
+    answer = await fhir.get(f"/metadata?{query}")
+    assert (answer.status_code, issue(answer)["expression"]) == (400, [f"http.{query.partition('=')[0]}"])
+
+
+async def test_what_refers_to_a_type_is_listed_and_every_listed_inclusion_is_understood(
+    statement: dict[str, Any], definitions: load.Definitions
+) -> None:
+    listed = of_type(statement, "Patient")["searchRevInclude"]
+    assert {"*", "Observation:patient", "Observation:subject"} <= set(listed)
+    assert "Observation:encounter" not in listed
+    for one in statement["rest"][0]["resource"]:
+        for value in one["searchRevInclude"]:
+            assert following.referring(definitions.search, (one["type"],), "_revinclude", value)
+        for value in one.get("searchInclude", ()):
+            assert following.included(definitions.search, (one["type"],), "_include", value)
+
+
+async def test_what_every_search_takes_is_declared_once_for_all_and_answers(
+    fhir: Client, statement: dict[str, Any]
+) -> None:
+    values = {"_has": None, "_filter": "_id eq x", "_type": "Patient", "_lastUpdated": "ge2020", "_text": "mot"}
+    for name in (one["name"] for one in statement["rest"][0]["searchParam"]):
+        if value := values.get(name, "x"):
+            assert (await fhir.get("/", params={name: value})).status_code == 200, name
+    assert (await fhir.get("/?_has:Observation:patient:code=x&_type=Patient")).status_code == 200

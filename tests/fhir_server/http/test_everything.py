@@ -121,6 +121,21 @@ async def test_dates_of_care_types_and_changes_narrow_it(world: World) -> None:
     assert world.late in refs((await world.fhir.post(url, json=posted)).json())
 
 
+async def test_parts_of_resources_may_be_asked_for(world: World) -> None:
+    place: str | None = f"{BASE}/{world.patient}/$everything?_elements=code&_count=3"
+    shown: list[Json] = []
+    while place:
+        page = (await world.fhir.get(place)).json()
+        shown += entries(page) + entries(page, "include")
+        place = link(page, "next")
+    assert {f"{one['resourceType']}/{one['id']}" for one in shown} == {*world.matches, *world.people}
+    assert all(one["meta"]["tag"][-1]["code"] == "SUBSETTED" for one in shown)
+    assert [set(one) for one in shown if one["resourceType"] == "Patient"] == [{"resourceType", "id", "meta", "active"}]
+    posted = {"resourceType": "Parameters", "parameter": [{"name": "_summary", "valueCode": "true"}]}
+    bundle = (await world.fhir.post(f"/{world.stay}/$everything", json=posted)).json()
+    assert all("SUBSETTED" in str(one["meta"]) for one in entries(bundle))
+
+
 async def test_an_encounter_brings_its_patient_and_what_was_done(world: World) -> None:
     bundle = (await world.fhir.get(f"/{world.stay}/$everything")).json()
     assert refs(bundle) == [world.stay, world.early]
@@ -147,6 +162,16 @@ async def test_a_caller_receives_what_they_may_see_and_nothing_else(as_: Callabl
 async def test_what_is_not_understood_is_refused(world: World, query: str) -> None:
     answer = await world.fhir.get(f"/{world.patient}/$everything?{query}")
     assert (answer.status_code, issue(answer)["severity"]) == (400, "error")
+
+
+async def test_every_wrong_parameter_is_told_at_once(world: World) -> None:
+    query = "_type=Fridge&start=soon&_since=then&_count=many&_elements=colour"
+    answer = await world.fhir.get(f"/{world.patient}/$everything?{query}")
+    assert [one["expression"] for one in answer.json()["issue"]] == [
+        [f"http.{name}"] for name in ("_type", "start", "_since", "_count", "_elements")
+    ]
+    answer = await world.fhir.get(f"/{world.patient}/$everything?x=1&y=2")
+    assert [one["expression"] for one in answer.json()["issue"]] == [["http.x"], ["http.y"]]
 
 
 async def test_all_patients_at_once_are_not_to_be_had(world: World) -> None:

@@ -141,6 +141,20 @@ async def test_type_filters_are_joined_by_or_and_give_each_resource_once(as_: As
     assert refs(await lines(fhir, told["output"])) == ["Observation/alone", "Observation/of-one", "Organization/org"]
 
 
+async def test_a_type_filter_may_name_a_value_set(as_: As) -> None:
+    fhir = as_("system")
+    await filled(fhir)
+    female = {"system": "http://hl7.org/fhir/administrative-gender", "concept": [{"code": "female"}]}
+    women = {"resourceType": "ValueSet", "url": "http://x.test/women", "status": "active"}
+    assert (await fhir.post("ValueSet", json={**women, "compose": {"include": [female]}})).status_code == 201
+    await fhir.put("Patient/anne", json={"resourceType": "Patient", "id": "anne", "gender": "female"})
+    for wanted in ("Patient?gender:in=http://x.test/women", "Patient?_filter=gender in http://x.test/women"):
+        told = await exported(fhir, _type="Patient", _typeFilter=wanted)
+        assert refs(await lines(fhir, told["output"])) == ["Patient/anne"]
+    answer = await fhir.get("$export?_typeFilter=Patient?gender:in=http://x.test/none", headers=ASYNC)
+    assert (answer.status_code, issue(answer)["expression"]) == (400, ["http._typeFilter"])
+
+
 @pytest.mark.parametrize(
     ("params", "named"),
     [

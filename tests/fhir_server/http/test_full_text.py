@@ -146,3 +146,14 @@ async def test_a_search_without_any_word_is_refused(fhir: Client) -> None:
         answer = await fhir.get(f"/Observation?{asked}")
         assert answer.status_code == 400, asked
         assert issue(answer)["expression"] == [f"http.{asked.partition('=')[0]}"]
+
+
+async def test_a_filter_asks_for_words_by_co_alone(fhir: Client) -> None:
+    one = await created(fhir, an_observation(text=narrative("Fièvre")))
+    two = await created(fhir, an_observation(text=narrative("Toux"), note=[{"text": "une fièvre"}]))
+    assert await found(fhir, "/Observation", _filter="_text co fievre") == {one}
+    assert await found(fhir, "/Observation", _filter='_content co "une fievre" or _text co fievre') == {one, two}
+    assert await found(fhir, "/Observation", _filter="not (_text co fievre)") == {two}
+    for wrong in ("_text eq fievre", "_text sw fie", "_content pr true", "_text ne x"):
+        answer = await fhir.get("/Observation", params={"_filter": wrong})
+        assert (answer.status_code, issue(answer)["expression"]) == (400, ["http._filter"]), wrong

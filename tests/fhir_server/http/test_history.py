@@ -151,6 +151,19 @@ async def test_what_is_not_understood_is_refused(fhir: Client, place: str, query
     assert (answer.status_code, issue(answer)["severity"]) == (400, "error")
 
 
+@pytest.mark.parametrize("name", ["_since", "_at"])
+async def test_a_zone_whose_plus_was_not_escaped_is_understood(fhir: Client, name: str) -> None:
+    for written in ("2020-01-01T00:00:00+01:00", "2020-01-01T00:00:00%2B01:00"):
+        assert (await fhir.get(f"/Patient/_history?{name}={written}")).status_code == 200
+    assert (await fhir.get(f"/Patient/_history?{name}=2020-01-01 00:00:00Z")).status_code == 400
+
+
+async def test_every_wrong_parameter_is_told_at_once(fhir: Client) -> None:
+    answer = await fhir.get("/Patient/_history?x=y&_since=soon&_at=then&_count=many")
+    places = [one["expression"][0] for one in answer.json()["issue"]]
+    assert places == ["http.x", "http._count", "http._since", "http._at"]
+
+
 async def test_the_links_say_what_was_asked(fhir: Client, told: list[tuple[str, str]]) -> None:
     page = (await fhir.get("/Patient/_history?_count=1&_since=2020-01-01T00:00:00Z")).json()
     assert link(page, "self") == f"{BASE}/Patient/_history?_count=1&_since=2020-01-01T00:00:00Z"

@@ -322,6 +322,10 @@ async def test_canonical_references_bring_what_states_that_address(fhir: Client)
     for id, expected in (("any", {"q1", "q2"}), ("one", {"q1"}), ("none", set())):
         query = f"/QuestionnaireResponse?_id={id}&_include=QuestionnaireResponse:questionnaire"
         assert {one["id"] for one in entries((await fhir.get(query)).json(), "include")} == expected, id
+    for back in ("QuestionnaireResponse:questionnaire", "QuestionnaireResponse:questionnaire:Questionnaire", "*"):
+        for id, expected in (("q1", {"any", "one"}), ("q2", {"any"})):
+            found = (await fhir.get(f"/Questionnaire?_id={id}&_revinclude={back}")).json()
+            assert {one["id"] for one in entries(found, "include")} == expected, (back, id)
     for query in ("questionnaire.title=x", "_has:PlanDefinition:definition:title=x"):
         assert (await fhir.get(f"/QuestionnaireResponse?{query}")).status_code == 400
 

@@ -117,6 +117,23 @@ async def test_an_unknown_parameter_is_refused_or_with_lenient_ignored_and_said(
     assert strict.status_code == 400
 
 
+async def test_an_unknown_element_is_refused_or_with_lenient_left_out_and_said(fhir: Client) -> None:
+    await fhir.post("/Patient", json=a_patient())
+    assert issue(await fhir.get("/Patient?_elements=active,colour"))["expression"] == ["http._elements"]
+    answer = await fhir.get("/Patient?_elements=active,colour", headers={"Prefer": "handling=lenient"})
+    assert link(answer.json(), "self") == f"{BASE}/Patient?_count=20&_elements=active"
+    assert [set(one) for one in entries(answer.json())] == [{"resourceType", "id", "meta", "active"}]
+    [remark] = entries(answer.json(), "outcome")
+    assert "_elements=colour" in remark["issue"][0]["details"]["text"]
+
+
+async def test_every_wrong_parameter_is_told_at_once(fhir: Client) -> None:
+    answer = await fhir.get("/Patient?colour=red&birthdate=soon&active=true&_sort=size&_include=x&_count=-1")
+    assert answer.status_code == 400
+    places = [one["expression"] for one in answer.json()["issue"]]
+    assert places == [["http.colour"], ["http.birthdate"], ["http._sort"], ["http._include"], ["http._count"]]
+
+
 async def test_an_unknown_modifier_is_refused_even_when_lenient(fhir: Client) -> None:
     answer = await fhir.get("/Patient?family:sounds-like=x", headers={"Prefer": "handling=lenient"})
     assert answer.status_code == 400

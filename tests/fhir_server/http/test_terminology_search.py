@@ -12,7 +12,7 @@ import pytest
 
 from tests.fhir_server.http.callers import ENGINES
 from tests.fhir_server.http.conftest import Client
-from tests.fhir_server.http.samples import a_patient, entries, issue
+from tests.fhir_server.http.samples import a_patient, bundle, entries, entry, issue
 from tests.fhir_server.http.terms import DRINKS, GENDER, GENDERS, SYSTEM, a_value_set, created
 
 pytestmark = pytest.mark.parametrize("database", ENGINES, indirect=True)
@@ -84,3 +84,64 @@ async def test_a_value_set_that_the_caller_may_not_read_does_not_exist(as_: Call
     answer = await as_("mixed").get("/Observation", params={"code:in": HOT["url"]})
     assert answer.status_code == 400
     assert issue(answer)["code"] == "not-found"
+
+
+async def test_the_codes_are_found_wherever_they_are_named(fhir: Client) -> None:
+    """Behind a chain and `_has`, and in a filter, where a value subsumes (`ss`) what is below it."""
+    await created(fhir, SYSTEM)
+    await created(fhir, HOT)
+    tea, green, water = [await created(fhir, drunk(code)) for code in ("the", "vert", "eau")]
+    members = [{"reference": f"Observation/{one}"} for one in (water, green)]
+    panel = await created(fhir, {**drunk(None), "hasMember": members})
+    for expression, expected in (
+        (f"code in {HOT['url']}", {tea, green}),
+        (f"code ni {HOT['url']}", {water, panel}),
+        (f"code ss {DRINKS}|the", {tea, green}),
+        (f"code sb {DRINKS}|the", {tea}),
+        (f"has-member.code in {HOT['url']}", {panel}),
+        (f"has-member[code in {HOT['url']}].status eq final and not (code ss {DRINKS}|eau)", {panel}),
+    ):
+        assert await found(fhir, "/Observation", _filter=expression) == expected, expression
+    assert await found(fhir, "/Observation", **{"has-member.code:below": f"{DRINKS}|the"}) == {panel}
+    assert await found(fhir, "/Observation", **{"_has:Observation:has-member:code:not-in": HOT["url"]}) == {
+        water,
+        green,
+    }
+    answer = await fhir.get("/Observation", params={"_filter": "code in http://x.test/none"})
+    assert (answer.status_code, issue(answer)["code"], issue(answer)["expression"]) == (
+        400,
+        "not-found",
+        ["http._filter"],
+    )
+
+
+async def test_conditions_may_name_a_value_set(fhir: Client) -> None:
+    await created(fhir, SYSTEM)
+    await created(fhir, HOT)
+    tea = await created(fhir, drunk("the"))
+    criteria = f"code:in={HOT['url']}"
+    answer = await fhir.post("/Observation", json=drunk("vert"), headers={"If-None-Exist": criteria})
+    assert (answer.status_code, answer.json()["id"]) == (200, tea)
+    answer = await fhir.put(f"/Observation?{criteria}", json={**drunk("the"), "status": "amended"})
+    assert (answer.status_code, answer.json()["id"]) == (200, tea)
+    sent = bundle(
+        "transaction",
+        entry("POST", "Observation", drunk("vert"), ifNoneExist=f"code:below={DRINKS}|the"),
+        entry("POST", "Observation", {**drunk("eau"), "hasMember": [{"reference": f"Observation?{criteria}"}]}),
+    )
+    answer = await fhir.post("/", json=sent, headers={"Prefer": "return=representation"})
+    assert answer.status_code == 200, answer.text
+    first, second = (one["resource"] for one in answer.json()["entry"])
+    assert first["id"] == tea
+    assert second["hasMember"] == [{"reference": f"Observation/{tea}"}]
+    assert (await fhir.delete("/Observation?code:in=http://x.test/none")).status_code == 400
+    assert (await fhir.delete(f"/Observation?{criteria}")).status_code == 204
+    assert (await fhir.get(f"/Observation/{tea}")).status_code == 410
+
+
+async def test_a_graphql_list_may_be_filtered_by_a_value_set(fhir: Client) -> None:
+    await created(fhir, SYSTEM)
+    await created(fhir, HOT)
+    tea, _ = await created(fhir, drunk("the")), await created(fhir, drunk("eau"))
+    query = '{ ObservationList(_filter: "code in ' + HOT["url"] + '") { id } }'
+    assert (await fhir.get("/$graphql", params={"query": query})).json()["data"] == {"ObservationList": [{"id": tea}]}

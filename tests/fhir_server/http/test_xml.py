@@ -67,3 +67,11 @@ async def test_xml_that_is_no_safe_resource_is_refused(fhir: Client, body: bytes
     answer = await fhir.post("/Patient", content=body, headers={"Content-Type": "application/fhir+xml"})
     assert 400 <= answer.status_code < 500
     assert "root:" not in answer.text
+
+
+async def test_what_is_wrong_in_xml_is_told_like_what_is_wrong_in_json(fhir: Client) -> None:
+    body = f'<Patient {NAMESPACE}><active value="true"/><zut value="1"/><name><zut/></name></Patient>'
+    answer = await fhir.post("/Patient", content=body, headers={"Content-Type": "application/fhir+xml"})
+    assert answer.status_code == 422
+    told = [(one["code"], one["expression"]) for one in answer.json()["issue"]]
+    assert told == [("structure", ["Patient.zut"]), ("structure", ["Patient.name[0].zut"])]

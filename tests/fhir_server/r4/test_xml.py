@@ -169,11 +169,24 @@ def test_a_wrong_value_is_left_to_the_validator(definitions: load.Definitions, v
 def test_what_has_no_place_in_the_tables_is_refused(
     definitions: load.Definitions, content: str, place: str, word: str
 ) -> None:
-    with pytest.raises(errors.Unreadable) as refused:
+    with pytest.raises(errors.Invalid) as refused:
         xml.read(document(content), definitions)
     assert refused.value.at == place
     assert word in refused.value.message
     assert "ligne 1" in refused.value.message
+
+
+def test_everything_that_has_no_place_is_told_at_once_and_a_hundred_times_at_most(
+    definitions: load.Definitions,
+) -> None:
+    wrong = '<nom value="x"/><active value="true"/><name><nom value="x"/></name><active value="true"/>'
+    with pytest.raises(errors.Invalid) as refused:
+        xml.read(document(wrong), definitions)
+    places = [one.expression for one in refused.value.issues]
+    assert places == ["Patient.nom", "Patient.name[0].nom", "Patient.active"]
+    with pytest.raises(errors.Invalid) as refused:
+        xml.read(document("<name><nom/></name>" * 1000), definitions)
+    assert len(refused.value.issues) == xml.MOST_PROBLEMS
 
 
 @pytest.mark.parametrize(
