@@ -180,6 +180,9 @@ class Sqlite:
         try:
             return run(self._reader)
         except sqlite3.OperationalError as problem:
+            if "stack overflow" in str(problem):  # subqueries in subqueries, before SQLite 3.46: ten or so
+                text = "chaînage trop profond pour cette base ; moins d'étapes, ou un critère de plus"
+                raise errors.Unreadable(text, issues=(errors.Issue(text, "", "too-costly"),)) from None
             if str(problem) != "interrupted":
                 raise errors.Unavailable("la base ne répond pas ; réessayez") from problem
         finally:

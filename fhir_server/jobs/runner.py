@@ -55,7 +55,7 @@ class Runner:
 
     def start(self) -> None:
         """Begin to look for work."""
-        self.limits.folder.mkdir(parents=True, exist_ok=True)
+        self.limits.folder.mkdir(0o700, parents=True, exist_ok=True)  # whole records will lie there, as plain lines
         upload.forget(self.limits.folder)
         self._loop = asyncio.create_task(self._serve())
 

@@ -147,8 +147,10 @@ async def _referenced(
         fresh = []
         at_once = min((page.step(ref.partition("/")[0]) for ref in refs), default=1)
         for start in range(0, len(refs), at_once):
-            stored = await call.store.many(refs[start : start + at_once], caller=call.caller)
-            fresh += [row for row in stored.values() if not _comes_by_itself(call, row)]
+            some = refs[start : start + at_once]
+            stored = await call.store.many(some, caller=call.caller)
+            there = (stored[ref] for ref in some if ref in stored)  # in the order in which they are named
+            fresh += [row for row in there if not _comes_by_itself(call, row)]
             if page.fitting(found + fresh) < len(found) + len(fresh):
                 return (found + fresh)[: page.fitting(found + fresh)], True
         found += fresh

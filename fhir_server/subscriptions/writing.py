@@ -7,12 +7,13 @@ nobody's endpoint ever receives with more rights than its owner has.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from common import clock, errors
-from fhir_server import access
+from fhir_server import access, conditions
 from fhir_server.changes import Change, Create, Resource, Subscribe, Update
 from fhir_server.rules import Rule, View
 from fhir_server.subscriptions import owner, reading, secrets
@@ -20,6 +21,7 @@ from fhir_server.subscriptions.kept import Subscriber
 
 # The server's own hand: it sets the status, and what it writes is not asked for again.
 SERVER = access.Caller(actor=None, client="hub", memberships=None, name="Abonnements")
+MOST_OF_ONE = 200  # that one person sees, which are mostly their own
 _WATCHED = ("criteria", "_criteria", "channel", "end")
 
 
@@ -30,6 +32,8 @@ def rule(setting: reading.Setting) -> Rule:
         if caller is SERVER:
             return wanted
         done: list[Change] = []
+        if caller.memberships is not None:
+            await _check_count(wanted, caller, view)
         for change in wanted:
             if isinstance(change, (Create, Update)) and change.type == "Subscription":
                 done += await _written(change, caller, view, setting)
@@ -38,6 +42,16 @@ def rule(setting: reading.Setting) -> Rule:
         return done
 
     return Rule(frozenset({"Subscription"}), run)
+
+
+async def _check_count(wanted: list[Change], caller: access.Caller, view: View) -> None:
+    """Each costs a search whenever something changes: nobody slows down all others. Raises TooMany."""
+    new = sum(isinstance(one, Create) and one.type == "Subscription" for one in wanted)
+    if new:
+        asked = conditions.Query("Subscription", count=MOST_OF_ONE)
+        there = (await view.search(asked, caller=replace(caller, scopes=()))).rows
+        if len(there) + new > MOST_OF_ONE:
+            raise errors.TooMany(f"{MOST_OF_ONE} abonnements au plus : supprimez ceux qui ne servent plus")
 
 
 async def _written(

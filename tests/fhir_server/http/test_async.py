@@ -82,6 +82,11 @@ async def test_nobody_fills_the_queue_for_all_others(record: store.Store, tmp_pa
         assert (await nadia.get("Patient", headers=ASYNC)).status_code == 202
 
 
+async def test_no_other_user_of_the_machine_reads_the_files(record: store.Store, tmp_path: Path) -> None:
+    async with serving(record, tmp_path / "jobs"):
+        assert (tmp_path / "jobs").stat().st_mode & 0o077 == 0
+
+
 async def test_a_condition_of_the_request_holds_later_too(record: store.Store, tmp_path: Path) -> None:
     async with serving(record, tmp_path / "jobs") as as_:
         nadia = as_("nadia")

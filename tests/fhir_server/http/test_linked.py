@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.fhir_server.http.callers import ENGINES
-from tests.fhir_server.http.samples import BASE, a_patient, entries, identified, issue, link
+from tests.fhir_server.http.samples import BASE, a_patient, bundle, entries, entry, identified, issue, link
 
 Client = httpx.AsyncClient
 
@@ -355,3 +355,16 @@ async def test_the_widest_chains_are_answered_all_the_same(fhir: Client) -> None
     ):
         answer = await fhir.get(query)
         assert answer.status_code == 200, answer.text
+
+
+async def test_a_long_chain_through_many_resources_is_answered_or_refused_but_never_an_outage(fhir: Client) -> None:
+    names = [f"urn:uuid:00000000-0000-4000-8000-{n:012d}" for n in range(530)]  # more than are asked for first
+    made = [
+        {"resourceType": "Observation", "status": "final", "code": coded("a"), "hasMember": [to(one)]} for one in names
+    ]
+    sent = [entry("POST", "Observation", one, full_url=name) for one, name in zip(made, names, strict=True)]
+    assert (await fhir.post("", json=bundle("transaction", *sent))).status_code == 200
+    for chain in ("has-member." * 7, "_has:Observation:has-member:" * 7):
+        answer = await fhir.get(f"/Observation?{chain}code=a&_count=1")
+        if answer.status_code != 200:
+            assert (answer.status_code, issue(answer)["code"]) == (400, "too-costly")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common import clock
+from common import clock, errors
 from fhir_server import access, store
 from fhir_server.changes import Create, Delete, Subscribe, Update
 from fhir_server.r4 import load
@@ -92,6 +92,18 @@ async def test_only_what_the_owner_may_see_is_written_down(world: World) -> None
     shared = await create(world.record, a_task(), "PractitionerRole/nadia", caller=PAUL)
     assert await world.heard(mine) == [shared.ref]
     assert await world.heard(all_of_it) == [hidden.ref, shared.ref]
+
+
+async def test_nobody_has_more_subscriptions_than_the_others_can_bear(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MOST_OF_ONE", 2)
+    ids = [await world.subscribe("Task?status=requested") for _ in range(2)]
+    with pytest.raises(errors.TooMany):
+        await world.subscribe("Task?status=requested")
+    await world.subscribe("Task?status=requested", caller=PAUL)
+    await world.record.commit([Delete("Subscription", ids[0])], caller=NADIA)
+    await world.subscribe("Task?status=requested")
 
 
 async def test_scopes_bound_what_is_heard(world: World) -> None:
