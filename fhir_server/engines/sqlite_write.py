@@ -7,8 +7,9 @@ it back, so the rows of one table, of all resources of a commit, go in together 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from common import errors
 from fhir_server import ids, index
@@ -28,6 +29,13 @@ _AGAIN = (
     "WHERE rid = ? AND version = ? AND generation = ? AND deleted = 0 AND readers = ?"
 )
 _COLD = "DELETE FROM hot WHERE hash IN (SELECT value FROM json_each(?)) AND sort_date = ? AND rid = ?"
+# The tables of ranges and references, and where their values are.
+_RANGES: dict[str, Callable[[Rows], tuple[tuple[object, ...], ...]]] = {
+    "str": attrgetter("strings"),
+    "dat": attrgetter("dates"),
+    "num": attrgetter("amounts"),
+    "link": attrgetter("links"),
+}
 _TAKE_IN = (
     "DELETE FROM fulltext WHERE rowid IN (SELECT rid FROM words_waiting WHERE again = 1)",
     "INSERT INTO fulltext (rowid, narrative, displays, content) SELECT rid, narrative, displays, content "
@@ -88,9 +96,9 @@ def again(connection: sqlite3.Connection, puts: Sequence[Put]) -> int:
         values = (row.sort_date, row.generation, packed(row.eq), old.rid, old.version, old.generation)
         if connection.execute(_AGAIN, (*values, _packed(old.readers))).rowcount:
             _rekey(connection, row, old)
-            _clear(connection, row.rid)
+            _clear(connection, row.rid, _RANGES)
             made.append(put)
-    _fill(connection, made)
+    _fill(connection, [(put, tuple(_RANGES)) for put in made])
     sqlite_rows.insert(connection, "words_waiting", [(put.row.rid, 1, *put.index.texts) for put in made])
     return len(made)
 
@@ -153,10 +161,8 @@ def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
     puts = [put for write in writes for put in write.puts]
     created = [put for put in puts if put.old is None]
     _create(connection, [put.row for put in created])
-    filled = list(created)
-    for put in puts:
-        if put.old is not None and _replace(connection, put, put.old):
-            filled.append(put)
+    filled = [(put, tuple(_RANGES)) for put in created]
+    filled += [(put, _replace(connection, put, put.old)) for put in puts if put.old is not None]
     # Hashes are everywhere: in order, each page of the table is visited once.
     hot = sorted((key, put.row.sort_date, put.row.rid) for put in created for key in _keys(put.row))
     sqlite_rows.insert(connection, "hot", hot)
@@ -172,15 +178,15 @@ def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
     sqlite_rows.insert(connection, "words_waiting", fresh)
 
 
-def _fill(connection: sqlite3.Connection, puts: Iterable[Put]) -> None:
-    """The range rows of resources that have none."""
-    rows: dict[str, list[Sequence[object]]] = {"str": [], "dat": [], "num": [], "link": []}
-    for put in puts:
-        rid, index = put.row.rid, put.index
-        rows["str"] += [(rid, param, n, folded, raw) for n, (param, folded, raw) in enumerate(index.strings)]
-        rows["dat"] += [(rid, *one) for one in index.dates]
-        rows["num"] += [(rid, *one) for one in index.amounts]
-        rows["link"] += [(rid, *one) for one in index.links]
+def _fill(connection: sqlite3.Connection, puts: Iterable[tuple[Put, Iterable[str]]]) -> None:
+    """The rows of these resources in these tables, where they have none."""
+    rows: dict[str, list[Sequence[object]]] = {table: [] for table in _RANGES}
+    for put, tables in puts:
+        for table in tables:
+            values = _RANGES[table](put.index)
+            if table == "str":
+                values = tuple((param, n, folded, raw) for n, (param, folded, raw) in enumerate(put.index.strings))
+            rows[table] += [(put.row.rid, *one) for one in values]
     for table, some in rows.items():
         sqlite_rows.insert(connection, table, some)
 
@@ -201,8 +207,8 @@ def _create(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
         raise errors.Conflict(f"{next(taken, rows[0].ref)} existe déjà") from problem
 
 
-def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> bool:
-    """The row, its old version and its keys; whether its range rows are gone and have to be written again."""
+def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> tuple[str, ...]:
+    """The row, its old version and its keys; the tables whose rows are gone and have to be written again."""
     row = put.row
     values = (row.part, row.version, row.updated, int(row.deleted), row.sort_date, row.method, row.generation)
     keys = (_packed(row.readers), packed(row.eq))
@@ -214,14 +220,18 @@ def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> bool:
     _rekey(connection, row, old)
     if put.old_index is None or put.old_index.texts != put.index.texts:
         sqlite_rows.insert(connection, "words_waiting", [(row.rid, 1, *put.index.texts)])
-    if put.old_index is not None and _ranges(put.old_index) == _ranges(put.index):
-        return False
-    _clear(connection, row.rid)
-    return True
+    changed = tuple(table for table in _RANGES if _differs(table, put))
+    _clear(connection, row.rid, changed)
+    return changed
 
 
-def _clear(connection: sqlite3.Connection, rid: int) -> None:
-    for table in ("str", "dat", "num", "link"):
+def _differs(table: str, put: Put) -> bool:
+    values = _RANGES[table]
+    return put.old_index is None or set(values(put.old_index)) != set(values(put.index))
+
+
+def _clear(connection: sqlite3.Connection, rid: int, tables: Iterable[str]) -> None:
+    for table in tables:
         connection.execute(f"DELETE FROM {table} WHERE rid = ?", (rid,))
 
 
@@ -244,10 +254,6 @@ def _keys(row: Row) -> set[int]:
     A tombstone keeps the latter: histories show it to whoever saw the resource (searches look for `deleted` besides).
     """
     return {*(one for one in row.eq if not one & 1), *(reader_key(row.type, one) for one in row.readers)}
-
-
-def _ranges(index: Rows) -> tuple[frozenset[object], ...]:
-    return frozenset(index.strings), frozenset(index.dates), frozenset(index.amounts), frozenset(index.links)
 
 
 def _list(keys: Iterable[int]) -> str:
