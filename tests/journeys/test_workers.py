@@ -122,10 +122,14 @@ def test_the_pages_of_a_search_go_on_at_the_other_process(both: Both) -> None:
 
 def test_of_fifty_conditional_creates_at_both_processes_one_creates(both: Both) -> None:
     value = uuid.uuid4().hex
-    clients = both() * 25
+    clients = [client for _ in range(5) for client in both()]  # each thread has a connection of its own
     headers = {"If-None-Exist": f"identifier={SYSTEM}|{value}"}
-    with ThreadPoolExecutor(10) as threads:
-        answers = list(threads.map(lambda one: one.post("Basic", json=a_basic(value), headers=headers), clients))
+
+    def five(client: httpx.Client) -> list[httpx.Response]:
+        return [client.post("Basic", json=a_basic(value), headers=headers) for _ in range(5)]
+
+    with ThreadPoolExecutor(len(clients)) as threads:
+        answers = [one for some in threads.map(five, clients) for one in some]
     assert sorted(one.status_code for one in answers) == [200] * 49 + [201]
     assert len({one.headers["location"] for one in answers}) == 1
     assert clients[0].get("Basic", params={"identifier": f"{SYSTEM}|{value}"}).json()["total"] == 1
@@ -160,12 +164,16 @@ def test_live_pages_of_both_processes_hear_of_a_message(hub: running.Hub, both: 
 def test_ids_never_collide_while_a_command_writes_too(
     hub: running.Hub, both: Both, database: str, tmp_path: Path
 ) -> None:
-    clients = both()
+    clients = [*both(), *both()]  # each thread has a connection of its own
     loaded = tmp_path / "loaded.ndjson"
     loaded.write_text("".join(json.dumps({**a_basic("loaded"), "id": f"loaded-{n}"}) + "\n" for n in range(300)))
+
+    def fifty(client: httpx.Client) -> list[str]:
+        return [create(client) for _ in range(50)]
+
     with ThreadPoolExecutor(5) as threads:
         importing = threads.submit(hub.run, "import", str(loaded))
-        made = list(threads.map(create, clients * 100))
+        made = [id for some in threads.map(fifty, clients) for id in some]
         importing.result()
     assert len(set(made)) == 200
     with psycopg.connect(database) as server:
