@@ -43,6 +43,11 @@ def final(type: str, id: str, body: Resource, *, version: int, updated: int) -> 
     }
 
 
+def stamp(resource: Resource, *, version: int, updated: int) -> None:
+    """Give what `final` made another version and time, in place."""
+    resource["meta"] |= {"versionId": str(version), "lastUpdated": _instant(updated)}
+
+
 def encode(resource: Resource) -> bytes:
     """Its bytes."""
     return _encode(resource)

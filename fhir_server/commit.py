@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Protocol
 
 from common import clock, errors
@@ -20,8 +21,9 @@ from fhir_server.folding import Draft, Plan, Ref
 from fhir_server.rows import Moved, OutboxRow, Put, Row, Settled, Shared, Write
 from fhir_server.tables import NO_DATE
 
-# Bodies that passed validation, by identity: a second try of the same commit does not check them again.
-Valid = dict[int, Resource]
+# Bodies that passed validation, by identity, with the resources that they become: these are made and checked once, also
+# when the commit is tried again.
+Valid = dict[int, tuple[Resource, Resource]]
 _NO_ROWS = Rows((), (), (), (), None, None)
 _MILLISECOND = 1000
 _REMEMBERED = 16_384
@@ -102,7 +104,7 @@ class Preparer:
                 resource = bodies.final(one.type, one.id, one.body, version=1, updated=0)
                 if found := self._validator.check(resource):
                     problems[f"{one.type}/{one.id}"] = tuple(found)
-                valid[id(one.body)] = one.body
+                valid[id(one.body)] = one.body, resource
         if problems:
             raise Rejected(problems)
 
@@ -132,22 +134,17 @@ class Preparer:
     def _update(self, draft: Draft, old: Row | None, done: Prepared) -> None:
         if old is None:
             raise errors.NotFound(f"{draft.ref} n'existe pas")
-        body = draft.body or {}
-        same = bodies.final(draft.type, draft.id, body, version=old.version, updated=old.updated)
-        if not old.deleted and bodies.same(old.body, same):
+        same = self._final(draft, old.version, old.updated, done)
+        if same is not None and not old.deleted and bodies.same(old.body, same):
             _share(draft, old, done)
         else:
             self._put(draft, old, old.readers | {access.key(one) for one in draft.readers}, done)
 
     def _put(self, draft: Draft, old: Row | None, readers: frozenset[int], done: Prepared) -> None:
         version, updated = _following(old, done)
-        body = draft.body or {}
-        resource = bodies.final(draft.type, draft.id, body, version=version, updated=updated)
-        if done.valid.get(id(body)) is not body:
-            if problems := self._validator.check(resource):
-                done.problems[draft.ref] = tuple(problems)
-                return
-            done.valid[id(body)] = body
+        resource = self._final(draft, version, updated, done)
+        if resource is None:
+            return
         index = _clean(self._indexer.rows(resource))
         row = Row(
             part=ids.part_of(draft.type, draft.id, index.patient),
@@ -164,12 +161,29 @@ class Preparer:
             eq=index.eq,
             body=bodies.encode(resource),
         )
-        # What rows an older program made nobody knows any more: then all of them are made anew.
-        is_known = old is not None and not old.deleted and old.generation == self.generation
-        before = _clean(self._indexer.rows(bodies.decode(old.body))) if old and is_known else None
         chosen = old is None and not self._given.take(draft.id)
-        done.write.puts.append(Put(row, index, self._next(), old, before, chosen))
+        done.write.puts.append(Put(row, index, self._next(), old, cache(partial(self._before, old)), chosen))
         done.results[draft.type, draft.id] = row.stored()
+
+    def _final(self, draft: Draft, version: int, updated: int, done: Prepared) -> Resource | None:
+        """The resource with this version, None when it breaks rules: they are told in `done`."""
+        body = draft.body or {}
+        known, resource = done.valid.get(id(body), (None, {}))
+        if known is body and (resource["resourceType"], resource["id"]) == (draft.type, draft.id):
+            bodies.stamp(resource, version=version, updated=updated)
+            return resource
+        resource = bodies.final(draft.type, draft.id, body, version=version, updated=updated)
+        if problems := self._validator.check(resource):
+            done.problems[draft.ref] = tuple(problems)
+            return None
+        done.valid[id(body)] = body, resource
+        return resource
+
+    def _before(self, old: Row | None) -> Rows | None:
+        """The index rows of a version, unless an older program made them: those nobody knows any more."""
+        if old is None or old.deleted or old.generation != self.generation:
+            return None
+        return _clean(self._indexer.rows(bodies.decode(old.body)))
 
     def _delete(self, draft: Draft, old: Row | None, done: Prepared) -> None:
         if old is None or old.deleted:
@@ -180,14 +194,14 @@ class Preparer:
         version, updated = _following(old, done)
         row = replace(old, version=version, updated=updated, deleted=True, method="DELETE", eq=(), body=b"")
         row = replace(row, generation=self.generation)
-        done.write.puts.append(Put(row, _NO_ROWS, self._next(), old, None))
+        done.write.puts.append(Put(row, _NO_ROWS, self._next(), old))
         done.results[draft.type, draft.id] = row.stored()
 
     def again(self, row: Row) -> Put:
         """The same version with the index rows that it is given now."""
         index = _clean(self._indexer.rows(bodies.decode(row.body)))
         date = NO_DATE if index.sort_date is None else index.sort_date
-        return Put(replace(row, generation=self.generation, sort_date=date, eq=index.eq), index, 0, row, None)
+        return Put(replace(row, generation=self.generation, sort_date=date, eq=index.eq), index, 0, row)
 
     def _rest(self, plan: Plan, now: int, write: Write) -> None:
         write.claims = list(plan.claims.values())

@@ -67,19 +67,24 @@ class Row:
         return Stored(self.type, self.fid, self.version, self.updated, self.body, self.method)
 
 
+def _unknown() -> Rows | None:
+    """Of a create, of a tombstone, of what an older program wrote."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Put:
     """One resource version to write with its index rows and its event `seq`.
 
-    `old` is the row it replaces, None for a create; `index` the index rows of the new version, `old_index` those that
-    the old body gives now (None for a create or a tombstone). `chosen`: the id of a create is not one that we gave.
+    `old` is the row it replaces, None for a create; `index` the index rows of the new version, `before()` those of the
+    old one, None when nobody knows them. `chosen`: the id of a create is not one that we gave.
     """
 
     row: Row
     index: Rows
     seq: int
     old: Row | None = None
-    old_index: Rows | None = None
+    before: Callable[[], Rows | None] = _unknown
     chosen: bool = False
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 from weakref import WeakValueDictionary
 
 from common import clock, errors
@@ -172,6 +172,11 @@ class Store:
         access.may(caller, "r", type)
         found = await self._engine.read(type, id, caller.memberships) if _is_ref(type, id) else None
         return _present(found, type, id)
+
+    async def state(self, type: str, id: str, *, caller: Caller) -> Literal["there", "deleted", "unknown"]:
+        """What the caller's memberships see there; a scope that only writes is enough to ask."""
+        found = await self._engine.read(type, id, caller.memberships) if _is_ref(type, id) else None
+        return "unknown" if found is None else "deleted" if found.method == "DELETE" else "there"
 
     async def vread(self, type: str, id: str, version: int, *, caller: Caller) -> Stored:
         """One version. Raises NotFound; Gone when it is the mark of a delete."""

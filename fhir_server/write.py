@@ -6,8 +6,6 @@ the request become a change and the outcome becomes an answer.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from common import errors
 from fhir_server import access, binary, conditional, exchange, media, outcome, store
 from fhir_server.changes import Create, Delete, Resource, Stored, Update
@@ -135,7 +133,7 @@ async def replacement(server: Server, request: Request, body: Resource, *, id: s
     """
     type = request.segments[0]
     is_only_new = conditional.only_new(request)
-    state = await _state(server, request.caller, type, id)
+    state = await server.store.state(type, id, caller=request.caller)
     if state == "unknown" and request.caller.memberships is not None:
         text = f"{type}/{id} n'existe pas ; l'identifiant est attribué par le serveur : créez par POST"
         raise errors.NotFound(text, at=f"{type}.id")
@@ -170,14 +168,3 @@ def written(request: Request, stored: Stored, status: int) -> Answer:
 def location(base: str, stored: Stored) -> str:
     """The address of one version."""
     return f"{base}/{stored.type}/{stored.id}/_history/{stored.version}"
-
-
-async def _state(server: Server, caller: access.Caller, type: str, id: str) -> str:
-    """What the caller's memberships see there; a scope that only writes is enough to ask."""
-    try:
-        await server.store.read(type, id, caller=replace(caller, scopes=()))
-    except errors.Gone:
-        return "deleted"
-    except errors.NotFound:
-        return "unknown"
-    return "there"

@@ -49,5 +49,5 @@ async def again(connection: Connection, puts: Sequence[Put]) -> int:
         await connection.executemany(postgres_write.LEAVE_KEYS, cold)
         warm = [(new.part, new.rid, new.sort_date, list(put.index.ordered)) for put, new, _ in made]
         await connection.executemany(WARM, warm)
-        await postgres_write.refill(connection, [put for put, _, _ in made])
+        await postgres_write.refill(connection, [(put, tuple(postgres_write.CLEARS)) for put, _, _ in made])
     return len(made)

@@ -10,13 +10,15 @@ Rows are locked in one order (by part and number), so that two batches do not wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
 
 from common import errors
 from fhir_server import ids, index
+from fhir_server.conditions import Rows
 from fhir_server.engines import postgres_claims, postgres_notices, postgres_past, words
 from fhir_server.engines.connections import Connection
 from fhir_server.rows import JournalRow, Moved, Put, Write
@@ -103,6 +105,14 @@ INSERT INTO dat (part, rid, param, lo, hi)
 SELECT $1::bigint, $2::bigint, u.param, u.lo, u.hi FROM unnest($6::int[], $7::bigint[], $8::bigint[]) u (param, lo, hi)
 ON CONFLICT DO NOTHING
 """
+# How each of these tables is cleared, and where its values are: in the order of FILL_RANGES.
+CLEARS: dict[str, Callable[[Rows], tuple[tuple[Any, ...], ...]]] = {
+    CLEAR_STRINGS: attrgetter("strings"),
+    CLEAR_DATES: attrgetter("dates"),
+    CLEAR_LINKS: attrgetter("links"),
+    CLEAR_AMOUNTS: attrgetter("amounts"),
+}
+_WIDTHS = (3, 3, 2, 4)
 SHARE = """
 UPDATE resource SET readers = $3 WHERE part = $1 AND rid = $2 AND version = $4 AND readers = $5 RETURNING rid
 """
@@ -187,16 +197,19 @@ async def _update(connection: Connection, writes: Sequence[Write]) -> None:
     for _, put in puts:
         if put.seq not in done:
             raise Moved(put.row.ref)
-    changed = [put for _, put in puts if _has_other_ranges(put)]
-    if changed:
-        await refill(connection, changed)
+    await refill(connection, [(put, clears) for _, put in puts if (clears := _other_ranges(put))])
 
 
-async def refill(connection: Connection, puts: Sequence[Put]) -> None:
-    """The range rows of resources that stay in their part, in place of those that are there."""
-    for clear in (CLEAR_STRINGS, CLEAR_DATES, CLEAR_LINKS, CLEAR_AMOUNTS):
-        await connection.executemany(clear, [(put.row.part, put.row.rid) for put in puts])
-    filled = [(put.row.part, put.row.rid, *_ranges(put), *_links(put), *_amounts(put)) for put in puts]
+async def refill(connection: Connection, puts: Sequence[tuple[Put, Sequence[str]]]) -> None:
+    """The range rows of resources that stay in their part, in place of those that the `CLEAR`s named take away."""
+    if not puts:
+        return
+    for clear in CLEARS:
+        await connection.executemany(clear, [(put.row.part, put.row.rid) for put, clears in puts if clear in clears])
+    filled = []
+    for put, clears in puts:
+        values = [[*get(put.index)] if clear in clears else [] for clear, get in CLEARS.items()]
+        filled.append((put.row.part, put.row.rid, *_columns(values)))
     await connection.executemany(FILL_RANGES, filled)
 
 
@@ -208,10 +221,8 @@ async def _move(connection: Connection, write: Write, put: Put) -> None:
         raise Moved(new.ref)
     versions = await connection.fetch(LEAVE_VERSIONS, old.part, old.rid)
     await connection.execute(LEAVE_KEYS, old.part, old.rid, old.sort_date, list(old.eq))
-    await connection.execute(CLEAR_STRINGS, old.part, old.rid)
-    await connection.execute(CLEAR_DATES, old.part, old.rid)
-    await connection.execute(CLEAR_LINKS, old.part, old.rid)
-    await connection.execute(CLEAR_AMOUNTS, old.part, old.rid)
+    for clear in CLEARS:
+        await connection.execute(clear, old.part, old.rid)
     await connection.executemany(ARRIVE, [(new.part, new.rid, *row) for row in [*versions, *left]])
     await postgres_claims.relocate(connection, new)
     await connection.executemany(CREATE, [_created(write, put)])
@@ -252,7 +263,8 @@ def _created(write: Write, put: Put) -> tuple[Any, ...]:
     head = (row.part, row.rid, row.type, row.fid, row.version, row.updated, int(row.deleted), row.sort_date)
     keys = (row.method, row.generation, sorted(row.readers), list(row.eq), row.body, list(put.index.ordered))
     place = (ids.lane(row.part), put.seq, write.actor, write.cause, index.address(row.ref))
-    return (*head, *keys, *_ranges(put), *place, *_links(put), *_amounts(put), words.tsvector(put.index.texts))
+    columns = _columns(get(put.index) for get in CLEARS.values())
+    return (*head, *keys, *columns[:6], *place, *columns[6:], words.tsvector(put.index.texts))
 
 
 def _updated(write: Write, put: Put) -> tuple[Any, ...]:
@@ -262,30 +274,23 @@ def _updated(write: Write, put: Put) -> tuple[Any, ...]:
     keys = (row.method, row.generation, sorted(row.readers), list(row.eq), row.body, old.version, sorted(old.readers))
     # All old keys that are not to stay: more than the ordered table holds, which does no harm.
     stays = set(put.index.ordered) if row.sort_date == old.sort_date else set[int]()
-    before = set(put.old_index.ordered) if put.old_index and stays else set[int]()
+    known = put.before() if stays else None
+    before = set(known.ordered) if known else set[int]()
     gone, new = set(old.eq) - stays, set(put.index.ordered) - before
     tail = (ids.lane(row.part), put.seq, write.actor, write.cause, words.tsvector(put.index.texts))
     return (*head, *keys, old.sort_date, list(gone), list(new), *tail)
 
 
-def _ranges(put: Put) -> tuple[list[Any], ...]:
-    strings, dates = put.index.strings, put.index.dates
-    return (*([row[n] for row in strings] for n in range(3)), *([row[n] for row in dates] for n in range(3)))
+def _columns(values: Iterable[Sequence[tuple[Any, ...]]]) -> list[list[Any]]:
+    """The values of each table of ranges, column by column."""
+    pairs = zip(values, _WIDTHS, strict=True)
+    return [[row[n] for row in rows] for rows, width in pairs for n in range(width)]
 
 
-def _links(put: Put) -> tuple[list[int], list[int]]:
-    return [param for param, _ in put.index.links], [address for _, address in put.index.links]
-
-
-def _amounts(put: Put) -> tuple[list[Any], ...]:
-    return tuple([row[n] for row in put.index.amounts] for n in range(4))
-
-
-def _has_other_ranges(put: Put) -> bool:
-    old, new = put.old_index, put.index
-    if old is None or set(old.links) != set(new.links) or set(old.amounts) != set(new.amounts):
-        return True
-    return set(old.strings) != set(new.strings) or set(old.dates) != set(new.dates)
+def _other_ranges(put: Put) -> tuple[str, ...]:
+    """How the tables are cleared in which it has other rows than before."""
+    before = put.before()
+    return tuple(clear for clear, get in CLEARS.items() if before is None or set(get(before)) != set(get(put.index)))
 
 
 def _kept(row: JournalRow) -> tuple[Any, ...]:

@@ -244,8 +244,8 @@ class Sqlite:
 
     async def write(self, write: Write) -> None:
         """Durable when it returns."""
-        creates = write if sqlite_write.only_creates(write) else None
-        await self._writer.do(lambda connection: sqlite_write.write(connection, write), creates=creates)
+        puts = write if sqlite_write.only_puts(write) else None
+        await self._writer.do(lambda connection: sqlite_write.write(connection, write), puts=puts)
         await self._words_wait(len(write.puts))
 
     async def _words_wait(self, more: int) -> None:

@@ -36,6 +36,15 @@ _RANGES: dict[str, Callable[[Rows], tuple[tuple[object, ...], ...]]] = {
     "num": attrgetter("amounts"),
     "link": attrgetter("links"),
 }
+_THERE = {
+    table: f"SELECT {columns} FROM {table} WHERE rid IN (SELECT value FROM json_each(?))"
+    for table, columns in {
+        "str": "rid, param, folded, raw",
+        "dat": "rid, param, lo, hi",
+        "num": "rid, param, unit, lo, hi",
+        "link": "rid, param, address",
+    }.items()
+}
 _TAKE_IN = (
     "DELETE FROM fulltext WHERE rowid IN (SELECT rid FROM words_waiting WHERE again = 1)",
     "INSERT INTO fulltext (rowid, narrative, displays, content) SELECT rid, narrative, displays, content "
@@ -96,9 +105,10 @@ def again(connection: sqlite3.Connection, puts: Sequence[Put]) -> int:
         values = (row.sort_date, row.generation, packed(row.eq), old.rid, old.version, old.generation)
         if connection.execute(_AGAIN, (*values, _packed(old.readers))).rowcount:
             _rekey(connection, row, old)
-            _clear(connection, row.rid, _RANGES)
             made.append(put)
-    _fill(connection, [(put, tuple(_RANGES)) for put in made])
+    whole = [(put, tuple(_RANGES)) for put in made]
+    _clear(connection, whole)
+    _fill(connection, whole)
     sqlite_rows.insert(connection, "words_waiting", [(put.row.rid, 1, *put.index.texts) for put in made])
     return len(made)
 
@@ -145,14 +155,13 @@ def park(connection: sqlite3.Connection, work: Work, error: str) -> None:
     )
 
 
-def only_creates(write: Write) -> bool:
-    """Is it new resources and nothing else, so that it may go in together with others (`create`)?"""
-    rest = write.shared or write.claims or write.outbox or write.finished or write.settled
-    return not rest and all(put.old is None for put in write.puts)
+def only_puts(write: Write) -> bool:
+    """Is it resource versions and nothing else, so that it may go in together with others (`put`)?"""
+    return not (write.shared or write.claims or write.outbox or write.finished or write.settled or write.subscribers)
 
 
-def create(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
-    """All rows of commits that only create. Raises Conflict when one of them has to fail."""
+def put(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    """All rows of commits that are `only_puts`. Raises Conflict or Moved when one of them has to fail."""
     _puts(connection, writes)
 
 
@@ -160,13 +169,16 @@ def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
     """The new versions with their index rows and events, table by table."""
     puts = [put for write in writes for put in write.puts]
     created = [put for put in puts if put.old is None]
+    replaced = [(put, put.old) for put in puts if put.old is not None]
     _create(connection, [put.row for put in created])
-    filled = [(put, tuple(_RANGES)) for put in created]
-    filled += [(put, _replace(connection, put, put.old)) for put in puts if put.old is not None]
+    _replace(connection, replaced)
+    keys = [(put.row, _keys(put.row)) for put in created]
+    keys += [(put.row, _cool(connection, put.row, old)) for put, old in replaced]
     # Hashes are everywhere: in order, each page of the table is visited once.
-    hot = sorted((key, put.row.sort_date, put.row.rid) for put in created for key in _keys(put.row))
-    sqlite_rows.insert(connection, "hot", hot)
-    _fill(connection, filled)
+    sqlite_rows.insert(connection, "hot", sorted((key, row.sort_date, row.rid) for row, some in keys for key in some))
+    changed = _changed(connection, [put for put, _ in replaced])
+    _clear(connection, changed)
+    _fill(connection, [*((put, tuple(_RANGES)) for put in created), *changed])
     events: list[Sequence[object]] = []
     for write in writes:
         for put in write.puts:
@@ -174,8 +186,9 @@ def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
             event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
             events.append((*event, write.actor, write.cause))
     sqlite_rows.insert(connection, "event", events)
-    fresh = [(put.row.rid, 0, *put.index.texts) for put in created if any(put.index.texts)]
-    sqlite_rows.insert(connection, "words_waiting", fresh)
+    words = [(put.row.rid, 0, *put.index.texts) for put in created if any(put.index.texts)]
+    words += [(put.row.rid, 1, *put.index.texts) for put, _ in replaced]  # nearly each change is one of some word
+    sqlite_rows.insert(connection, "words_waiting", words)
 
 
 def _fill(connection: sqlite3.Connection, puts: Iterable[tuple[Put, Iterable[str]]]) -> None:
@@ -207,35 +220,51 @@ def _create(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
         raise errors.Conflict(f"{next(taken, rows[0].ref)} existe déjà") from problem
 
 
-def _replace(connection: sqlite3.Connection, put: Put, old: Row) -> tuple[str, ...]:
-    """The row, its old version and its keys; the tables whose rows are gone and have to be written again."""
-    row = put.row
-    values = (row.part, row.version, row.updated, int(row.deleted), row.sort_date, row.method, row.generation)
-    keys = (_packed(row.readers), packed(row.eq))
-    found = connection.execute(_REPLACE, (*values, *keys, row.body, old.rid, old.version, _packed(old.readers)))
-    if not found.rowcount:
-        raise Moved(row.ref)
-    before = (old.rid, old.version, old.type, old.fid, old.updated, old.method, old.body)
-    sqlite_rows.insert(connection, "version", [before])
-    _rekey(connection, row, old)
-    if put.old_index is None or put.old_index.texts != put.index.texts:
-        sqlite_rows.insert(connection, "words_waiting", [(row.rid, 1, *put.index.texts)])
-    changed = tuple(table for table in _RANGES if _differs(table, put))
-    _clear(connection, row.rid, changed)
-    return changed
+def _replace(connection: sqlite3.Connection, puts: Sequence[tuple[Put, Row]]) -> None:
+    """The new rows in place of the old ones, which become versions. Raises Moved."""
+    for put, old in puts:
+        row = put.row
+        values = (row.part, row.version, row.updated, int(row.deleted), row.sort_date, row.method, row.generation)
+        keys = (_packed(row.readers), packed(row.eq))
+        found = connection.execute(_REPLACE, (*values, *keys, row.body, old.rid, old.version, _packed(old.readers)))
+        if not found.rowcount:
+            raise Moved(row.ref)
+    before = [(old.rid, old.version, old.type, old.fid, old.updated, old.method, old.body) for _, old in puts]
+    sqlite_rows.insert(connection, "version", before)
 
 
-def _differs(table: str, put: Put) -> bool:
-    values = _RANGES[table]
-    return put.old_index is None or set(values(put.old_index)) != set(values(put.index))
+def _changed(connection: sqlite3.Connection, puts: Sequence[Put]) -> list[tuple[Put, list[str]]]:
+    """The tables of ranges and references in which these have other rows now than are there."""
+    found: list[tuple[Put, list[str]]] = [(put, []) for put in puts]
+    rids = _list(put.row.rid for put in puts)
+    for table, values in _RANGES.items() if puts else ():
+        there: dict[int, set[tuple[object, ...]]] = {}
+        for rid, *row in connection.execute(_THERE[table], (rids,)):
+            there.setdefault(rid, set()).add(tuple(row))
+        for put, tables in found:
+            if there.get(put.row.rid, set()) != set(values(put.index)):
+                tables.append(table)
+    return found
 
 
-def _clear(connection: sqlite3.Connection, rid: int, tables: Iterable[str]) -> None:
-    for table in tables:
-        connection.execute(f"DELETE FROM {table} WHERE rid = ?", (rid,))
+def _clear(connection: sqlite3.Connection, puts: Iterable[tuple[Put, Iterable[str]]]) -> None:
+    """Take these resources out of these tables."""
+    gone: dict[str, list[int]] = {table: [] for table in _RANGES}
+    for put, tables in puts:
+        for table in tables:
+            gone[table].append(put.row.rid)
+    for table, rids in gone.items():
+        if rids:
+            connection.execute(f"DELETE FROM {table} WHERE rid IN (SELECT value FROM json_each(?))", (_list(rids),))
 
 
 def _rekey(connection: sqlite3.Connection, row: Row, old: Row) -> None:
+    new = _cool(connection, row, old)
+    sqlite_rows.insert(connection, "hot", sorted((key, row.sort_date, row.rid) for key in new))
+
+
+def _cool(connection: sqlite3.Connection, row: Row, old: Row) -> set[int]:
+    """Take the keys out of the ordered table that the row has no longer; those that it lacks there."""
     gone, new = _keys(old), _keys(row)
     if row.generation != old.generation:  # an older program may have kept any of its keys here, or none
         gone |= set(old.eq)
@@ -244,8 +273,7 @@ def _rekey(connection: sqlite3.Connection, row: Row, old: Row) -> None:
         gone, new = gone - new, new - gone
     if gone:
         connection.execute(_COLD, (_list(gone), old.sort_date, old.rid))
-    if new:
-        sqlite_rows.insert(connection, "hot", [(key, row.sort_date, row.rid) for key in new])
+    return new
 
 
 def _keys(row: Row) -> set[int]:

@@ -1,8 +1,8 @@
 """How do commits reach the disk on SQLite?
 
-One thread writes. It takes everything that is queued, gives each commit a savepoint (neighbours that only create share
-one), commits them together and only then answers: one `fsync` for many commits, and an answer always means durable
-(WAL, synchronous=FULL). One process writes to a file; several need PostgreSQL.
+One thread writes. It takes everything that is queued, gives each commit a savepoint (neighbours that write resource
+versions and nothing else share one), commits them together and only then answers: one `fsync` for many commits, and an
+answer always means durable (WAL, synchronous=FULL). One process writes to a file; several need PostgreSQL.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from common import errors
 from fhir_server.engines import sqlite_write
-from fhir_server.rows import Write
+from fhir_server.rows import Moved, Write
 
 _T = TypeVar("_T")
 _BUSY_SECONDS = 10.0
@@ -30,7 +30,7 @@ _GROUP = 256  # commits that share one fsync at most
 class _Job:
     run: Callable[[sqlite3.Connection], Any]
     future: asyncio.Future[Any]
-    creates: Write | None = None
+    puts: Write | None = None
     result: Any = None
     problem: BaseException | None = None
 
@@ -46,17 +46,17 @@ class Writer:
         self._thread = threading.Thread(target=self._serve, name="hub-writer", daemon=True)
         self._thread.start()
 
-    async def do(self, run: Callable[[sqlite3.Connection], _T], *, creates: Write | None = None) -> _T:
+    async def do(self, run: Callable[[sqlite3.Connection], _T], *, puts: Write | None = None) -> _T:
         """What `run` gives, once it is durable. A caller who goes away does not undo what is queued.
 
-        `creates`: what `run` does is to write this, new resources alone; then it may be written with others at once.
+        `puts`: what `run` does is to write this, resource versions alone; then it may be written with others at once.
         """
         future: asyncio.Future[_T] = self._loop.create_future()
-        self._next.append(_Job(run, future, creates))
+        self._next.append(_Job(run, future, puts))
         if len(self._next) == 1:
             # What else comes in this turn of the loop goes along: one waking of the thread, and a larger group.
             self._loop.call_soon(self._hand_over)
-        return await asyncio.shield(future)
+        return await future
 
     async def close(self) -> None:
         """Everything queued is committed first."""
@@ -119,10 +119,10 @@ def _commit(connection: sqlite3.Connection, group: list[_Job]) -> None:
 
 
 def _alike(group: list[_Job]) -> list[list[_Job]]:
-    """The jobs in their order, neighbours that only create together."""
+    """The jobs in their order, neighbours that only write resource versions together."""
     found: list[list[_Job]] = []
     for job in group:
-        if job.creates and found and found[-1][-1].creates:
+        if job.puts and found and found[-1][-1].puts:
             found[-1].append(job)
         else:
             found.append([job])
@@ -130,11 +130,11 @@ def _alike(group: list[_Job]) -> list[list[_Job]]:
 
 
 def _together(connection: sqlite3.Connection, jobs: list[_Job]) -> bool:
-    """Write what these create, table by table; False, and nothing written, when one of them has to fail."""
+    """Write the versions of these, table by table; False, and nothing written, when one of them has to fail."""
     connection.execute("SAVEPOINT some")
     try:
-        sqlite_write.create(connection, [job.creates for job in jobs if job.creates])
-    except (errors.Conflict, sqlite3.IntegrityError):
+        sqlite_write.put(connection, [job.puts for job in jobs if job.puts])
+    except (errors.Conflict, Moved, sqlite3.IntegrityError):
         connection.execute("ROLLBACK TO some")
         return False
     finally:
