@@ -10,7 +10,7 @@ import pytest
 
 from common import errors
 from fhir_server import access, store
-from fhir_server.changes import Change, Claim, Create, Delete, Enqueue, Share, Stored, Update
+from fhir_server.changes import Change, Claim, Create, Delete, Enqueue, Share, Stored, Subscribe, Update
 from tests.fhir_server import worlds
 from tests.fhir_server.worlds import NADIA, PAUL, SYSTEM, a_patient, a_task, an_observation, create, update
 
@@ -45,6 +45,39 @@ async def test_one_bad_commit_does_not_disturb_those_written_with_it(record: sto
     answers = await asyncio.gather(*good, *bad, return_exceptions=True)
     assert all(isinstance(one, Stored) for one in answers[:20])
     assert all(isinstance(one, errors.Conflict) for one in answers[20:])
+
+
+async def test_creates_updates_and_deletes_at_once_are_each_found_as_they_are(record: store.Store) -> None:
+    there = [await create(record, an_observation(f"p{n}", status="preliminary")) for n in range(12)]
+    changed = [
+        update(record, one, status="final", effectiveDateTime=f"2031-01-{n + 1:02d}") for n, one in enumerate(there[:6])
+    ]
+    gone = [record.commit([Delete("Observation", one.id)], caller=SYSTEM) for one in there[6:9]]
+    late = [update(record, one, version=7, status="amended") for one in there[9:]]
+    new = [create(record, an_observation(f"n{n}")) for n in range(6)]
+    answers = await asyncio.gather(*changed, *gone, *late, *new, return_exceptions=True)
+    assert [isinstance(one, errors.Stale) for one in answers] == [False] * 9 + [True] * 3 + [False] * 6
+
+    async def found(search: str) -> list[str]:
+        page = await record.search(worlds.ask(search, record.definitions), caller=SYSTEM)
+        return [one.ref for one in page.rows]
+
+    updated, made = [one.ref for one in there[:6]], [one.ref for one in answers[-6:] if isinstance(one, Stored)]
+    assert sorted(await found("Observation?status=final")) == sorted(updated + made)
+    assert await found("Observation?date=ge2031&_sort=-date") == updated[::-1]
+    assert sorted(await found("Observation?status=preliminary")) == sorted(one.ref for one in there[9:])
+    assert await found("Observation?status=amended") == []
+    assert await found("Observation?patient=p1&date=lt2031") == []
+
+
+async def test_subscriptions_made_at_once_each_have_their_owner(record: store.Store) -> None:
+    ids = [record.new_id("Basic") for _ in range(10)]
+    body = {"resourceType": "Basic", "code": {"text": "x"}}
+    commits = [[Create("Basic", id, body), Subscribe(id, "requested", at=1, owner=f"owner of {id}")] for id in ids]
+    await asyncio.gather(*[record.commit(one, caller=SYSTEM) for one in commits])
+    assert [one and one.owner for one in [await record.notices.subscriber(id) for id in ids]] == [
+        f"owner of {id}" for id in ids
+    ]
 
 
 async def test_of_many_updates_of_one_version_exactly_one_wins(record: store.Store) -> None:
