@@ -217,7 +217,7 @@ class Select:
             tables.append(f"hot o{n} ON {same} AND {self._dialect.tie(f'o{n}', 'h')}")
         tables.append(f"resource r ON {self._tie('h')}")
         where = [f"h.hash = {self.statement.arg(key)}"]
-        met = tuple(one for one in (condition, *self._driver.also) if not one.needles)
+        met = (condition, *self._driver.also)
         return self._dated(_Source(f" {self._dialect.join} ".join(tables), where, "h.rid", met=met), "h.sort_date")
 
     def _newest(self, condition: Keys) -> _Source:
@@ -227,9 +227,8 @@ class Select:
         # SQLite keeps the order of a subquery that has a limit, and would sort again, all of it, if it were told to.
         rows = f"SELECT DISTINCT {names} FROM hot h WHERE h.hash {among} ORDER BY h.sort_date DESC, h.rid DESC"
         tables = f"({rows} LIMIT {_ENDLESS}) c {self._dialect.join} resource r ON {self._tie('c')}"
-        met = () if condition.needles else (condition,)
         in_order = self._dialect.row == ("rid",)
-        return _Source(tables, [], "c.rid", Key("c.sort_date", True), is_in_order=in_order, met=met)
+        return _Source(tables, [], "c.rid", Key("c.sort_date", True), is_in_order=in_order, met=(condition,))
 
     def _dated(self, source: _Source, date: str) -> _Source:
         source.first = Key(date, self._sorts[0].descending)
@@ -263,9 +262,7 @@ class Select:
             these = f"r.address {self._dialect.among(condition.any_of, self.statement)}"
             return _Source(self._dialect.all_of_type("resource_by_address"), [these], met=(condition,))
         rows = found_by(condition, self._dialect, self._query.all_types, self.statement)
-        met = (
-            () if isinstance(condition, Either) or (isinstance(condition, Keys) and condition.needles) else (condition,)
-        )
+        met = () if isinstance(condition, Either) else (condition,)
         return _Source(
             f"(SELECT DISTINCT * FROM ({rows}) c) c {self._dialect.join} resource r ON {self._tie('c')}", met=met
         )
@@ -277,7 +274,12 @@ class Select:
         if self._memberships is not None:
             found.append(self._dialect.readers(self._memberships, self.statement))
         met = {id(one) for one in source.met}
-        return found + [test(one, self._dialect, self.statement) for one in self._query.where if id(one) not in met]
+        for one in self._query.where:
+            if id(one) not in met:
+                found.append(test(one, self._dialect, self.statement))
+            elif isinstance(one, Keys) and one.needles:
+                found.append(_has_needle(one, self._dialect, self.statement))
+        return found
 
 
 def _is_in_hot(condition: Keys, dialect: Dialect) -> bool:
@@ -329,8 +331,7 @@ def test(condition: Condition, dialect: Dialect, statement: Statement) -> str:
     """The condition as a predicate on the row `r`."""
     if isinstance(condition, Keys):
         found = dialect.keys(condition, statement)
-        needles = [dialect.needle.format(statement.arg(one)) for one in condition.needles]
-        return f"({found} AND ({' OR '.join(needles)}))" if needles else found
+        return f"({found} AND {_has_needle(condition, dialect, statement)})" if condition.needles else found
     if isinstance(condition, joined.JOINED):
         return joined.test(condition, dialect, statement, test)
     if isinstance(condition, Ids):
@@ -359,6 +360,10 @@ def test(condition: Condition, dialect: Dialect, statement: Statement) -> str:
     else:
         table, tests = values.measured(condition, "x", statement, unused=dialect.unused)
     return dialect.exists.format(f"{table} x WHERE {dialect.tie('x', 'r')} AND x.param {params} AND {tests}")
+
+
+def _has_needle(condition: Keys, dialect: Dialect, statement: Statement) -> str:
+    return f"({' OR '.join(dialect.needle.format(statement.arg(one)) for one in condition.needles)})"
 
 
 def is_range(condition: Condition) -> bool:

@@ -132,6 +132,8 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
     if body_order.is_needed(query):
         return _by_body(connection, query, memberships, at, few=few)
     driver = _choose(connection, query, memberships, few=few)
+    if _is_plain_walk(query, driver):
+        return _plain_walk(connection, query, memberships)
     rows: list[tuple[Any, ...]] = []
     for turn, stage in enumerate(searching.stages(query, at, walks=driver.walks)):
         page = Select(WALKING if driver.walks else DIALECT, query, memberships, driver, stage=stage)
@@ -147,6 +149,45 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
         count = Select(WALKING if driver.walks else DIALECT, query, memberships, Driver(False, driver.condition))
         total = int(connection.execute(count.total(), count.statement.args).fetchone()[0])
     return searching.page(query, rows, total)
+
+
+def _is_plain_walk(query: Query, driver: Driver) -> bool:
+    """Is it the first page of one type by one key, newest first? Most searches are."""
+    if (
+        not driver.walks
+        or len(query.where) != 1
+        or query.types
+        or query.after is not None
+        or query.total
+        or not query.count
+    ):
+        return False
+    only = query.where[0]
+    if only is not driver.condition or not isinstance(only, Keys) or len(only.any_of) != 1:
+        return False
+    return not query.sort or (len(query.sort) == 1 and query.sort[0].by == "sort_date" and query.sort[0].descending)
+
+
+def _plain_walk(connection: sqlite3.Connection, query: Query, memberships: Memberships) -> Page:
+    only = query.where[0]
+    assert isinstance(only, Keys)
+    readers = None if memberships is None else len(memberships)
+    sql = _plain_walk_sql(readers, len(only.needles), query.count + 1)
+    args = (only.any_of[0], query.type, *(packed((one,)) for one in memberships or ()), *only.needles)
+    rows = connection.execute(sql, args).fetchall()
+    return searching.page(query, rows, len(rows) if len(rows) <= query.count else None)
+
+
+@lru_cache(maxsize=1024)
+def _plain_walk_sql(readers: int | None, needles: int, limit: int) -> str:
+    """The text alone, which takes as long to put together as to run; the arguments are the key, the type and so on."""
+    only = Keys((2,), needles=tuple(b"%d" % n for n in range(needles)))
+    select = Select(
+        WALKING, Query("Type", (only,)), None if readers is None else tuple(range(readers)), Driver(True, only)
+    )
+    sql = select.page(None, limit)
+    assert select.statement.args == [2, "Type", *(packed((one,)) for one in range(readers or 0)), *only.needles]
+    return sql
 
 
 def _by_body(
