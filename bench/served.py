@@ -57,8 +57,8 @@ class Server:
         self.start_seconds = time.perf_counter() - started
 
     def cpu_seconds(self) -> float:
-        """Processor time so far, of the process and its children."""
-        return sum(sum(one.cpu_times()[:2]) for one in self._all())
+        """Processor time so far, of the process and its children, also of those that have ended."""
+        return sum(sum(one.cpu_times()[:4]) for one in self._all())
 
     def memory_mib(self) -> float:
         """Resident memory now, of the process and its children."""

@@ -48,6 +48,14 @@ def stamp(resource: Resource, *, version: int, updated: int) -> None:
     resource["meta"] |= {"versionId": str(version), "lastUpdated": _instant(updated)}
 
 
+def dated(body: bytes, updated: int) -> bytes:
+    """The bytes of a first version that `final` made for the moment 0, at another one.
+
+    Identity and version come first in them, so the first date is the one that is meant.
+    """
+    return body.replace(_instant(0).encode(), _instant(updated).encode(), 1)
+
+
 def encode(resource: Resource) -> bytes:
     """Its bytes."""
     return _encode(resource)

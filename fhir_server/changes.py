@@ -9,7 +9,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fhir_server.conditions import Rows
+
 Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a body becomes, made before its commit and maybe in another process (`commit.make`).
+
+    `body` is the JSON of a first version, written at the beginning of time; `index` the rows to find it by.
+    """
+
+    body: bytes
+    index: Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +30,15 @@ class Create:
     """A new resource under an id that nobody uses yet (`store.new_id`, or the client's on an upsert).
 
     `body` needs no id or meta.versionId/lastUpdated: the store sets them. `readers` are references
-    (`PractitionerRole/x`) that may read it besides its author. Raises Conflict when the id is taken.
+    (`PractitionerRole/x`) that may read it besides its author. With `made` it was checked already, and nobody needs its
+    `body`. Raises Conflict when the id is taken.
     """
 
     type: str
     id: str
     body: Resource
     readers: frozenset[str] = frozenset()
+    made: Made | None = None
 
 
 @dataclass(frozen=True, slots=True)

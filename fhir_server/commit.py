@@ -15,10 +15,10 @@ from typing import Protocol
 from common import clock, errors
 from fhir_server import access, bodies, ids
 from fhir_server.access import Caller
-from fhir_server.changes import Change, Create, Resource, Settle, Stored, Update
+from fhir_server.changes import Change, Create, Made, Resource, Settle, Stored, Update
 from fhir_server.conditions import Rows
 from fhir_server.folding import Draft, Plan, Ref
-from fhir_server.rows import Moved, OutboxRow, Put, Row, Settled, Shared, Write
+from fhir_server.rows import Moved, OutboxRow, Put, Row, Settled, Shared, Write, unknown
 from fhir_server.tables import NO_DATE
 
 # Bodies that passed validation, by identity, with the resources that they become: these are made and checked once, also
@@ -100,7 +100,7 @@ class Preparer:
         """What the caller wrote, before any rule looks at it. Raises Rejected with every problem of every body."""
         problems: dict[str, tuple[errors.Issue, ...]] = {}
         for one in changes:
-            if isinstance(one, (Create, Update)):
+            if isinstance(one, Update) or (isinstance(one, Create) and one.made is None):
                 resource = bodies.final(one.type, one.id, one.body, version=1, updated=0)
                 if found := self._validator.check(resource):
                     problems[f"{one.type}/{one.id}"] = tuple(found)
@@ -142,10 +142,13 @@ class Preparer:
 
     def _put(self, draft: Draft, old: Row | None, readers: frozenset[int], done: Prepared) -> None:
         version, updated = _following(old, done)
-        resource = self._final(draft, version, updated, done)
-        if resource is None:
-            return
-        index = _clean(self._indexer.rows(resource))
+        if draft.made and old is None:
+            index, body = draft.made.index, bodies.dated(draft.made.body, updated)
+        else:
+            resource = self._final(draft, version, updated, done)
+            if resource is None:
+                return
+            index, body = _clean(self._indexer.rows(resource)), bodies.encode(resource)
         row = Row(
             part=ids.part_of(draft.type, draft.id, index.patient),
             rid=old.rid if old else self._next(),
@@ -159,15 +162,16 @@ class Preparer:
             generation=self.generation,
             readers=readers,
             eq=index.eq,
-            body=bodies.encode(resource),
+            body=body,
         )
         chosen = old is None and not self._given.take(draft.id)
-        done.write.puts.append(Put(row, index, self._next(), old, cache(partial(self._before, old)), chosen))
+        before = cache(partial(self._before, old)) if old else unknown
+        done.write.puts.append(Put(row, index, self._next(), old, before, chosen))
         done.results[draft.type, draft.id] = row.stored()
 
     def _final(self, draft: Draft, version: int, updated: int, done: Prepared) -> Resource | None:
         """The resource with this version, None when it breaks rules: they are told in `done`."""
-        body = draft.body or {}
+        body = bodies.decode(draft.made.body) if draft.made else draft.body or {}
         known, resource = done.valid.get(id(body), (None, {}))
         if known is body and (resource["resourceType"], resource["id"]) == (draft.type, draft.id):
             bodies.stamp(resource, version=version, updated=updated)
@@ -179,9 +183,9 @@ class Preparer:
         done.valid[id(body)] = body, resource
         return resource
 
-    def _before(self, old: Row | None) -> Rows | None:
+    def _before(self, old: Row) -> Rows | None:
         """The index rows of a version, unless an older program made them: those nobody knows any more."""
-        if old is None or old.deleted or old.generation != self.generation:
+        if old.deleted or old.generation != self.generation:
             return None
         return _clean(self._indexer.rows(bodies.decode(old.body)))
 
@@ -213,6 +217,14 @@ class Preparer:
             part = ids.guess_part(work.type, work.id)
             due = clock.micros(work.due) if work.due else now
             write.outbox.append(OutboxRow(part, ids.lane(part), self._next(), work.consumer, work.type, work.id, due))
+
+
+def make(type: str, id: str, body: Resource, *, indexer: Indexer, validator: Validator) -> Made:
+    """What a body of this type becomes as a new resource. Raises Invalid with every problem."""
+    resource = bodies.final(type, id, body, version=1, updated=0)
+    if problems := validator.check(resource):
+        raise errors.Invalid("ressource non valide", issues=tuple(problems))
+    return Made(bodies.encode(resource), _clean(indexer.rows(resource)))
 
 
 def _clean(rows: Rows) -> Rows:

@@ -18,6 +18,7 @@ from fhir_server.changes import (
     Delete,
     Enqueue,
     Finish,
+    Made,
     Resource,
     Settle,
     Share,
@@ -40,6 +41,7 @@ class Draft:
     exact: bool = False
     own: bool = False
     readers: frozenset[str] = frozenset()
+    made: Made | None = None
 
     @property
     def ref(self) -> str:
@@ -92,7 +94,7 @@ def fold(changes: Iterable[Change], own: Sequence[Change]) -> Plan:
 
 def _merge(draft: Draft | None, change: Create | Update | Delete | Share) -> Draft:
     if isinstance(change, Create):
-        new = Draft(change.type, change.id, "create", change.body, readers=change.readers)
+        new = Draft(change.type, change.id, "create", change.body, readers=change.readers, made=change.made)
     elif isinstance(change, Update):
         new = Draft(change.type, change.id, "update", change.body, change.version, readers=change.readers)
     elif isinstance(change, Delete):

@@ -67,7 +67,7 @@ class Row:
         return Stored(self.type, self.fid, self.version, self.updated, self.body, self.method)
 
 
-def _unknown() -> Rows | None:
+def unknown() -> Rows | None:
     """Of a create, of a tombstone, of what an older program wrote."""
     return None
 
@@ -84,7 +84,7 @@ class Put:
     index: Rows
     seq: int
     old: Row | None = None
-    before: Callable[[], Rows | None] = _unknown
+    before: Callable[[], Rows | None] = unknown
     chosen: bool = False
 
 

@@ -21,10 +21,10 @@ from typing import Literal, cast
 from weakref import WeakValueDictionary
 
 from common import clock, errors
-from fhir_server import access, allowed, around, cursors, ids, index, reindex, timeline
+from fhir_server import access, allowed, around, bodies, cursors, ids, index, reindex, timeline
 from fhir_server.access import Caller
-from fhir_server.changes import Change, Create, Delete, Resource, Share, Stored, Update
-from fhir_server.commit import GivenIds, Indexer, Preparer, Valid
+from fhir_server.changes import Change, Create, Delete, Made, Resource, Share, Stored, Update
+from fhir_server.commit import GivenIds, Indexer, Preparer, Valid, make
 from fhir_server.commit import Rejected as Rejected
 from fhir_server.commit import Validator as Validator
 from fhir_server.conditions import Query
@@ -58,7 +58,8 @@ class Store:
 
     `journal_*` are the functions of `journal.Journal`, `lease`, `extend`, `postpone`, `park`, `parked` and `wake`
     those of `outbox.Outbox`; `bulk` is what jobs need of the database, `notices` what is kept beside Subscriptions
-    (`subscriptions.kept`).
+    (`subscriptions.kept`), `make` what a body becomes as a new resource, for `Create.made`. With `base_elsewhere`
+    another process makes the same (None: it cannot).
     """
 
     def __init__(
@@ -73,9 +74,13 @@ class Store:
         now: clock.Clock,
         announce: frozenset[str],
         secret: bytes,
+        make: Callable[[str, str, Resource], Made],
+        base_elsewhere: str | None,
     ) -> None:
         self.definitions = definitions
         self.now = now
+        self.make = make
+        self.base_elsewhere = base_elsewhere
         self._engine = engine
         self.bulk = engine.bulk
         self._closed = False
@@ -119,6 +124,7 @@ class Store:
         has it. `base` is our own public FHIR address. `announce` are the types whose changes other processes hear of
         at once. Raises Unavailable.
         """
+        base_elsewhere = base if indexer is None and validator is None and generation == index.GENERATION else None
         indexer = indexer or index.Indexer(definitions, base=base)
         validator = validator or validate.Validator(definitions)
         engine: Engine
@@ -140,6 +146,8 @@ class Store:
             now=clock,
             announce=announce,
             secret=await engine.secret(),
+            make=partial(make, indexer=indexer, validator=validator),
+            base_elsewhere=base_elsewhere,
         )
 
     @property
@@ -336,7 +344,7 @@ class Store:
         for rule in self._rules:
             types = {one.type for one in changes if isinstance(one, (Create, Update, Delete))}
             if rule.types is None or rule.types & types:
-                changes = await rule.run(changes, caller, self._view)
+                changes = await rule.run([_with_body(one) for one in changes], caller, self._view)
         return changes
 
     async def _rows(self, plan: Plan, caller: Caller) -> dict[Ref, Row]:
@@ -358,6 +366,13 @@ class Store:
     def _tell(self, events: list[Event]) -> None:
         for callback in list(self._listeners):
             callback(events)
+
+
+def _with_body(change: Change) -> Change:
+    """For who looks at bodies, and may change them: nothing is made yet."""
+    if isinstance(change, Create) and change.made:
+        return replace(change, body=bodies.decode(change.made.body), made=None)
+    return change
 
 
 def _event(row: Row, seq: int) -> Event:

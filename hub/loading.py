@@ -6,6 +6,7 @@ that is given again changes nothing that is there already.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,10 +45,12 @@ async def _file(record: store.Store, path: Path, problems: Path | None) -> impor
     begun = said = time.monotonic()
     first = place = importing.Place()
     source = importing.Source(path, url=str(path))
-    async for place in importing.load(record, source, caller=access.SYSTEM, begin=first, told=told):
-        if time.monotonic() - said > _SAY_SECONDS:
-            said = time.monotonic()
-            typer.echo(f"{path}: {place.done} resources, {place.failed} refused", err=True)
+    places = importing.load(record, source, caller=access.SYSTEM, begin=first, told=told)
+    async with contextlib.aclosing(places):
+        async for place in places:
+            if time.monotonic() - said > _SAY_SECONDS:
+                said = time.monotonic()
+                typer.echo(f"{path}: {place.done} resources, {place.failed} refused", err=True)
     seconds = max(time.monotonic() - begun, 0.001)
     rate = place.done / seconds
     typer.echo(f"{path}: {place.done} resources, {place.failed} refused, {rate:.0f}/s", err=True)

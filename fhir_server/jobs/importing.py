@@ -2,7 +2,8 @@
 
 Resources keep their ids: one that is there gets a new version, or none when nothing is new, so that lines may be read
 twice. Lines go in by commits of many; what one of them breaks is found by halving, told with its line number, and stops
-no other. The place reached is kept about every second; a killed import goes on from there.
+no other. A large file is read by a process of its own (`aside.py`) while what it gave before is written. The place
+reached is kept about every second; a killed import goes on from there.
 """
 
 from __future__ import annotations
@@ -11,25 +12,33 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from common import errors
-from fhir_server import access, media, outcome, write
-from fhir_server.changes import Create, Resource, Update
+from fhir_server import access, bodies, media, outcome
+from fhir_server.changes import Create, Update
 from fhir_server.jobs import job
+from fhir_server.jobs.aside import Aside
 from fhir_server.jobs.job import Work
+from fhir_server.jobs.lines import Line, Ready
 from fhir_server.store import Rejected, Store
 
-# Lines of one commit, and commits under way at once: the event loop is held for as long as one batch is prepared.
-BATCH, AT_ONCE = 200, 3
+# Lines of one commit, commits under way at once (other writers wait while the database writes these), and how many
+# pieces of the file are being read meanwhile.
+BATCH, AT_ONCE, AHEAD = 1000, 3, 2
+# Bytes: with less a process would be ready when all is done.
+WORTH_A_PROCESS = 2 * 1024 * 1024
 _CHUNK_BYTES = 512 * 1024
 _SAVE_SECONDS = 1.0
-_MOST_LINE = 32 * 1024 * 1024
 
 Told = Callable[[list[tuple[int, errors.HubError]]], None]
+Read = Callable[[Sequence[bytes]], Awaitable[list[Line]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +61,18 @@ class Place:
 
 
 @dataclass(slots=True)
+class _Piece:
+    """Lines as they are in the file: of each its number and where it ends."""
+
+    lines: list[bytes] = field(default_factory=list)
+    places: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _Batch:
     """Lines of one commit, by line number, none with the id of another."""
 
-    resources: dict[int, Resource] = field(default_factory=dict)
+    ready: dict[int, Ready] = field(default_factory=dict)
     refs: set[tuple[str, str]] = field(default_factory=set)
     wrong: list[tuple[int, errors.HubError]] = field(default_factory=list)
     end: int = 0
@@ -64,130 +81,171 @@ class _Batch:
 
 async def load(
     store: Store, source: Source, *, caller: access.Caller, begin: Place, told: Told
-) -> AsyncIterator[Place]:
-    """Read a file into the record, giving the place after each group of commits; `told` hears of the wrong lines.
+) -> AsyncGenerator[Place, None]:
+    """Read a file into the record, giving the place after each commit; `told` hears of the wrong lines, in order.
 
-    Raises Unavailable when the database does not answer, NotFound when the file cannot be read.
+    Raises Unavailable when the database does not answer, NotFound when the file cannot be read. Close it
+    (`contextlib.aclosing`) if you may leave before the end.
     """
     place = begin
     try:
         file = source.path.open("rb")
     except OSError:
         raise errors.NotFound(f"{source.url or source.path.name} : fichier illisible") from None
-    into = _Into(store, caller, told)
     with file:
         file.seek(place.offset)
-        group: list[_Batch] = []
-        async for batch in _batches(file, source, store, place):
-            if len(group) == AT_ONCE or any(batch.refs & one.refs for one in group):
-                place = await into.commit(group, place)
+        async with Aside(store) as aside, _UnderWay(store, caller) as under_way:
+            if os.fstat(file.fileno()).st_size - place.offset > WORTH_A_PROCESS:
+                aside.start()
+            batches = _batches(_pieces(file, place), partial(aside.read, type=source.type))
+            async with contextlib.aclosing(batches):
+                async for batch in batches:
+                    while under_way.is_full or under_way.has(batch.refs):
+                        place = await under_way.next(place, told)
+                        yield place
+                    under_way.add(batch)
+            while not under_way.is_empty:
+                place = await under_way.next(place, told)
                 yield place
-                group = []
-            group.append(batch)
-        if group:
-            yield await into.commit(group, place)
 
 
-@dataclass(frozen=True, slots=True)
-class _Into:
-    """Where the batches go, and who hears of the lines that are refused."""
+class _UnderWay:
+    """The batches that are being committed, each by itself, in the order of the file.
 
-    store: Store
-    caller: access.Caller
-    told: Told
+    While some are written the next are prepared; those that come to the database together share an fsync.
+    """
 
-    async def commit(self, group: list[_Batch], place: Place) -> Place:
-        """Commit these batches, each by itself; the place after the last of them."""
-        found = await asyncio.gather(*(_commit(self.store, self.caller, one.resources) for one in group))
-        wrong = [one for batch, some in zip(group, found, strict=True) for one in [*batch.wrong, *some]]
+    def __init__(self, store: Store, caller: access.Caller) -> None:
+        self._store = store
+        self._caller = caller
+        self._batches: deque[tuple[_Batch, asyncio.Task[list[tuple[int, errors.HubError]]]]] = deque()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await _end([task for _, task in self._batches])
+
+    @property
+    def is_empty(self) -> bool:
+        """Is everything durable or told?"""
+        return not self._batches
+
+    @property
+    def is_full(self) -> bool:
+        """Has the database enough to do?"""
+        return len(self._batches) >= AT_ONCE
+
+    def has(self, refs: set[tuple[str, str]]) -> bool:
+        """Is one of these being written?"""
+        return any(not refs.isdisjoint(one.refs) for one, _ in self._batches)
+
+    def add(self, batch: _Batch) -> None:
+        """Begin to commit it."""
+        self._batches.append((batch, asyncio.ensure_future(_commit(self._store, self._caller, batch.ready))))
+
+    async def next(self, place: Place, told: Told) -> Place:
+        """The place after the oldest, once it is durable."""
+        batch, task = self._batches[0]
+        wrong = [*batch.wrong, *await task]
+        self._batches.popleft()
         if wrong:
-            self.told(sorted(wrong, key=_line))
-        total = sum(len(one.resources) + len(one.wrong) for one in group)
-        last = group[-1]
-        return Place(last.end, last.last, place.done + total - len(wrong), place.failed + len(wrong))
+            told(sorted(wrong, key=itemgetter(0)))
+        total = len(batch.ready) + len(batch.wrong)
+        return Place(batch.end, batch.last, place.done + total - len(wrong), place.failed + len(wrong))
 
 
-def _line(one: tuple[int, errors.HubError]) -> int:
-    return one[0]
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Somebody left early: what the tasks were doing is done or was never begun."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _commit(
-    store: Store, caller: access.Caller, resources: dict[int, Resource]
-) -> list[tuple[int, errors.HubError]]:
+async def _commit(store: Store, caller: access.Caller, ready: dict[int, Ready]) -> list[tuple[int, errors.HubError]]:
     """Commit these, without those that are refused: the lines of these, and why."""
-    if not resources:
+    if not ready:
         return []
-    refs = {line: (one["resourceType"], one["id"]) for line, one in resources.items()}
-    there = await store.existing(refs.values())
-    changes = [
-        Update(*refs[line], one) if refs[line] in there else Create(*refs[line], one) for line, one in resources.items()
-    ]
+    there = await store.existing(one.ref for one in ready.values())
     try:
-        await store.commit(changes, caller=caller)
+        await store.commit([_change(one, there) for one in ready.values()], caller=caller)
     except errors.Unavailable:
         raise
     except Rejected as problem:
         named = {
-            line: problem.by_ref[ref] for line, (type, id) in refs.items() if (ref := f"{type}/{id}") in problem.by_ref
+            line: problem.by_ref[ref] for line, one in ready.items() if (ref := "/".join(one.ref)) in problem.by_ref
         }
         if not named:
-            return [(line, problem) for line in resources]
+            return [(line, problem) for line in ready]
         wrong: list[tuple[int, errors.HubError]] = [
             (line, errors.Invalid("ressource non valide", issues=issues)) for line, issues in named.items()
         ]
-        return wrong + await _commit(store, caller, {line: resources[line] for line in resources.keys() - named.keys()})
+        return wrong + await _commit(store, caller, {line: ready[line] for line in ready.keys() - named.keys()})
     except errors.HubError as problem:
-        if len(resources) == 1:
-            return [(line, problem) for line in resources]
-        lines = list(resources)
+        if len(ready) == 1:
+            return [(line, problem) for line in ready]
+        lines = list(ready)
         half = len(lines) // 2
-        first = await _commit(store, caller, {line: resources[line] for line in lines[:half]})
-        return first + await _commit(store, caller, {line: resources[line] for line in lines[half:]})
+        first = await _commit(store, caller, {line: ready[line] for line in lines[:half]})
+        return first + await _commit(store, caller, {line: ready[line] for line in lines[half:]})
     return []
 
 
-async def _batches(file: BinaryIO, source: Source, store: Store, place: Place) -> AsyncIterator[_Batch]:
-    batch, offset, number = _Batch(), place.offset, place.line
+def _change(one: Ready, there: frozenset[tuple[str, str]]) -> Create | Update:
+    if one.ref in there:
+        return Update(one.type, one.id, bodies.decode(one.made.body))
+    return Create(one.type, one.id, {}, made=one.made)
+
+
+async def _batches(pieces: AsyncIterator[_Piece], read: Read) -> AsyncGenerator[_Batch, None]:
+    """The pieces as batches; some pieces are being read while the batches of the one before are used."""
+    ahead: deque[tuple[_Piece, asyncio.Task[list[Line]]]] = deque()
+    try:
+        async for piece in pieces:
+            ahead.append((piece, asyncio.ensure_future(read(piece.lines))))
+            if len(ahead) > AHEAD:
+                for batch in await _oldest(ahead):
+                    yield batch
+        while ahead:
+            for batch in await _oldest(ahead):
+                yield batch
+    finally:
+        await _end([task for _, task in ahead])
+
+
+async def _oldest(ahead: deque[tuple[_Piece, asyncio.Task[list[Line]]]]) -> list[_Batch]:
+    piece, task = ahead[0]
+    read = await task
+    ahead.popleft()
+    batches = [_Batch()]
+    for line, (number, end) in zip(read, piece.places, strict=True):
+        if isinstance(line, Ready) and line.ref in batches[-1].refs:
+            batches.append(_Batch())  # the same resource twice: each line is a version of its own
+        batch = batches[-1]
+        if isinstance(line, Ready):
+            batch.ready[number] = line
+            batch.refs.add(line.ref)
+        else:
+            batch.wrong.append((number, line.problem))
+        batch.end, batch.last = end, number
+    return batches
+
+
+async def _pieces(file: BinaryIO, place: Place) -> AsyncIterator[_Piece]:
+    """The lines that are not blank, from a place on."""
+    piece, end, number = _Piece(), place.offset, place.line
     while lines := await asyncio.to_thread(file.readlines, _CHUNK_BYTES):
         for raw in lines:
             number += 1
+            end += len(raw)
             if raw.strip():
-                resource = _read(raw, source, store)
-                ref = (resource["resourceType"], resource["id"]) if isinstance(resource, dict) else None
-                if ref in batch.refs:  # the same resource twice: each line is a version of its own
-                    yield batch
-                    batch = _Batch()
-                if isinstance(resource, errors.HubError):
-                    batch.wrong.append((number, resource))
-                elif ref is not None:
-                    batch.resources[number] = resource
-                    batch.refs.add(ref)
-            offset += len(raw)
-            batch.end, batch.last = offset, number
-            if len(batch.resources) + len(batch.wrong) >= BATCH:
-                yield batch
-                batch = _Batch()
-    if batch.end:
-        yield batch
-
-
-def _read(raw: bytes, source: Source, store: Store) -> Resource | errors.HubError:
-    """The resource of a line, or why it is none."""
-    if len(raw) > _MOST_LINE:
-        return errors.TooLarge(f"ligne de plus de {_MOST_LINE} octets")
-    try:
-        resource = media.read_json(raw)
-    except errors.HubError as problem:
-        return problem
-    type = resource.get("resourceType")
-    if not isinstance(type, str) or type not in store.definitions.types:
-        return errors.Unreadable("type de ressource inconnu", at="resourceType")
-    if source.type not in (None, type):
-        return errors.Unreadable(f"{type} dans un fichier de {source.type}", at="resourceType")
-    id = resource.get("id")
-    if not isinstance(id, str) or not write.ID.fullmatch(id):
-        return errors.Unreadable("id obligatoire, 1 à 64 caractères parmi A-Z a-z 0-9 - .", at=f"{type}.id")
-    return resource
+                piece.lines.append(raw)
+                piece.places.append((number, end))
+                if len(piece.lines) == BATCH:
+                    yield piece
+                    piece = _Piece()
+    if piece.lines:
+        yield piece
 
 
 def wrong_line(line: int, problem: errors.HubError, url: str) -> bytes:
@@ -232,12 +290,14 @@ async def _input(work: Work, number: int, asked: dict[str, Any]) -> None:
             wrong.write(b"".join(wrong_line(line, why, asked["url"]) + b"\n" for line, why in lines))
 
         source = Source(path, asked["type"], asked["url"])
-        async for place in load(work.server.store, source, caller=work.caller, begin=begun, told=told):
-            if time.monotonic() - saved > _SAVE_SECONDS:
-                _sync(wrong)
-                work.progress |= {"place": _as_json(place), "wrong": wrong.tell()}
-                await work.save(_said(work, place))
-                saved = time.monotonic()
+        places = load(work.server.store, source, caller=work.caller, begin=begun, told=told)
+        async with contextlib.aclosing(places):
+            async for place in places:
+                if time.monotonic() - saved > _SAVE_SECONDS:
+                    _sync(wrong)
+                    work.progress |= {"place": _as_json(place), "wrong": wrong.tell()}
+                    await work.save(_said(work, place))
+                    saved = time.monotonic()
         _sync(wrong)
     work.progress.pop("place", None)
     work.progress.pop("wrong", None)

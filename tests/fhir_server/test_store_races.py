@@ -211,6 +211,29 @@ async def test_what_a_rule_makes_is_validated_and_has_no_author(opened: Opened) 
         await record.read("Task", "inbox", caller=NADIA)
 
 
+async def test_a_rule_sees_and_changes_what_was_made_beforehand(opened: Opened) -> None:
+    async def named(changes: list[Change], caller: access.Caller, view: store.View) -> list[Change]:
+        return [Create("Patient", one.id, one.body | {"active": False}) for one in changes if isinstance(one, Create)]
+
+    record = await opened(rules=[store.Rule(frozenset({"Patient"}), named)])
+    made = record.make("Patient", "p", a_patient())
+    await record.commit([Create("Patient", "p", {}, made=made)], caller=SYSTEM)
+    assert worlds.body(await record.read("Patient", "p", caller=SYSTEM))["active"] is False
+    made = record.make("Observation", "o", an_observation())
+    await record.commit([Create("Observation", "o", {}, made=made)], caller=SYSTEM)
+    assert (await record.read("Observation", "o", caller=SYSTEM)).body.startswith(
+        b'{"resourceType":"Observation","id":"o"'
+    )
+
+
+async def test_what_was_made_beforehand_comes_back_to_life_as_a_later_version(record: store.Store) -> None:
+    await create(record, a_patient(), id="p")
+    made = record.make("Patient", "p", a_patient(active=False))
+    deleted_first = [Delete("Patient", "p"), Create("Patient", "p", {}, made=made)]
+    (_, new) = await record.commit(deleted_first, caller=SYSTEM)
+    assert (new.version, worlds.body(new)["meta"]["versionId"], worlds.body(new)["active"]) == (2, "2", False)
+
+
 async def test_a_rule_may_change_what_the_caller_does_not_see(opened: Opened) -> None:
     async def mark(changes: list[Change], caller: access.Caller, view: store.View) -> list[Change]:
         task = await view.read("Task", "hidden")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from fhir_server import store
-from fhir_server.jobs import importing
+from fhir_server.jobs import aside, importing
+from fhir_server.jobs.lines import Line
 from tests.fhir_server.http.bulk import ASYNC, NDJSON, exported, finished, lines, ndjson, read, refs, serving
 from tests.fhir_server.http.callers import ENGINES
 from tests.fhir_server.http.samples import a_patient, an_observation, entries, issue
@@ -198,12 +199,13 @@ async def test_an_import_that_is_stopped_goes_on_where_it_was(
     sent = b"not json\n" + ndjson(*(a_patient(id=f"p{n}") for n in range(1000)))
     async with serving(record, tmp_path / "jobs") as clients:
         started = await clients("system").post("$import", content=sent, headers=NDJSON)
+        said = ""
         for _ in range(500):
-            if commits >= 11:
+            said = (await clients("system").get(started.headers["content-location"])).headers["x-progress"]
+            if said == "499 resources imported, 1 refused":
                 break
             await asyncio.sleep(0.02)
-        said = (await clients("system").get(started.headers["content-location"])).headers["x-progress"]
-        assert said == "449 resources imported, 1 refused"
+        assert said == "499 resources imported, 1 refused"  # the ten commits before the one that hangs
     commits = 12
     async with serving(record, tmp_path / "jobs") as clients:
         fhir = clients("system")
@@ -214,6 +216,61 @@ async def test_an_import_that_is_stopped_goes_on_where_it_was(
         assert wrong["issue"][0]["diagnostics"] == "request body: line 1"
         found = await exported(fhir, _type="Patient")
         assert len(await lines(fhir, found["output"])) == 1000
+
+
+class _Witness(aside.Aside):
+    """Tells which of its lines another process read, and can lose it."""
+
+    kills_at = 0
+
+    def __init__(self, store: store.Store) -> None:
+        super().__init__(store)
+        self.elsewhere: list[bool] = []
+        witnesses.append(self)
+
+    async def read(self, lines: Sequence[bytes], type: str | None) -> list[Line]:
+        while self._starting and not self._is_ready and not self.elsewhere:
+            await asyncio.sleep(0.01)
+        if self.kills_at and len(self.elsewhere) >= self.kills_at and self._process and self._is_ready:
+            self._process.kill()
+            await self._process.wait()
+        found = await super().read(lines, type)
+        self.elsewhere.append(self._is_ready)
+        return found
+
+
+witnesses: list[_Witness] = []
+
+
+@pytest.mark.parametrize("kills_at", [0, 2])
+async def test_a_large_file_is_read_beside_the_server_and_here_when_that_process_dies(
+    as_: As, monkeypatch: pytest.MonkeyPatch, kills_at: int
+) -> None:
+    witnesses.clear()
+    monkeypatch.setattr(_Witness, "kills_at", kills_at)
+    monkeypatch.setattr(importing, "Aside", _Witness)
+    monkeypatch.setattr(importing, "WORTH_A_PROCESS", 1000)
+    monkeypatch.setattr(importing, "BATCH", 20)
+    fhir = as_("system")
+    system = "urn:oid:1.2.250.1.999.1.1"
+    made = [a_patient(id=f"p{n}", identifier=[{"system": system, "value": f"{n:05d}"}]) for n in range(100)]
+    sent = ndjson(*made[:50]) + b'{"resourceType": "Patient", "id": "a", "gender": "blue"}\n' + ndjson(*made[50:])
+    told = (await finished(fhir, await fhir.post("$import", content=sent, headers=NDJSON))).json()
+    assert told["output"][0]["count"] == 100
+    (wrong,) = read((await fhir.get(told["error"][0]["url"])).content)
+    assert wrong["issue"][0]["diagnostics"] == "request body: line 51"
+    assert wrong["issue"][0]["expression"] == ["Patient.gender"]
+    stored = (await fhir.get("Patient/p7")).json()
+    assert {name: value for name, value in stored.items() if name != "meta"} == {**made[7], "id": "p7"}
+    assert stored["meta"]["versionId"] == "1"
+    since = stored["meta"]["lastUpdated"]
+    assert since > "2020"
+    assert refs(entries((await fhir.get("Patient?identifier=00007")).json())) == ["Patient/p7"]
+    assert (await fhir.get(f"Patient?_lastUpdated=lt{since}&_summary=count")).json()["total"] < 100
+    (witness,) = witnesses
+    assert witness.elsewhere[:2] == [True, True]
+    assert all(witness.elsewhere) is not bool(kills_at)
+    assert witness._process and witness._process.returncode is not None  # it ended with the import
 
 
 async def test_five_thousand_resources_go_in_and_come_out(as_: As) -> None:
