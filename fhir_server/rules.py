@@ -32,7 +32,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the product demands of a write. `types` None: of any.
+    """What the product demands of a write. `types` None: of any. `of_people`: not of a caller who sees everything.
 
     `run(changes, caller, view)` gets all changes of a commit and gives all that are to be done: it may add and replace,
     and must not leave out a Create, Update or Delete of the caller. It has no side effects, because a commit that lost
@@ -41,3 +41,4 @@ class Rule:
 
     types: frozenset[str] | None
     run: Callable[[list[Change], Caller, View], Awaitable[list[Change]]]
+    of_people: bool = False

@@ -342,6 +342,8 @@ class Store:
     async def _ruled(self, given: list[Change], caller: Caller) -> list[Change]:
         changes = list(given)
         for rule in self._rules:
+            if rule.of_people and caller.memberships is None:
+                continue
             types = {one.type for one in changes if isinstance(one, (Create, Update, Delete))}
             if rule.types is None or rule.types & types:
                 changes = await rule.run([_with_body(one) for one in changes], caller, self._view)
