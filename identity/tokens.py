@@ -34,11 +34,20 @@ class Identity:
     name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A token that opens something, and its times in microseconds since 1970."""
+
+    identity: Identity
+    created: int
+    expires: int
+
+
 class Tokens:
     """Tokens in the hub's database. `engine` is a synchronous SQLAlchemy engine; look-ups run in a thread."""
 
     def __init__(self, engine: sql.Engine, now: clock.Clock) -> None:
-        self._engine = engine
+        self.engine = engine
         self._now = now
         self._known: dict[str, tuple[float, Identity]] = {}
 
@@ -57,13 +66,13 @@ class Tokens:
             "created": clock.micros(now),
             "expires": clock.micros(now + lifetime),
         }
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             connection.execute(tables.token.insert(), row)
         return text
 
     def revoke(self, text: str) -> None:
         """Forget a token; unknown ones are ignored."""
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             connection.execute(tables.token.delete().where(tables.token.c.digest == _digest(text)))
         self._known.pop(text, None)
 
@@ -72,19 +81,23 @@ class Tokens:
         found = self._known.get(text)
         if found and found[0] > time.monotonic():
             return found[1]
-        identity = await asyncio.to_thread(self._look_up, text)
+        told = await asyncio.to_thread(self.told, text)
+        if told is None:
+            raise errors.Unauthenticated("jeton inconnu ou expiré : demandez-en un nouveau")
+        identity = told.identity
         if len(self._known) >= REMEMBERED_TOKENS:
             self._known.clear()
         self._known[text] = (time.monotonic() + REMEMBERED_SECONDS, identity)
         return identity
 
-    def _look_up(self, text: str) -> Identity:
+    def told(self, text: str) -> Told | None:
+        """What is kept of a token now, None when it is unknown or has expired."""
         query = tables.token.select().where(tables.token.c.digest == _digest(text))
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             row = connection.execute(query).mappings().first()
         if row is None or row["expires"] <= clock.micros(self._now()):
-            raise errors.Unauthenticated("jeton inconnu ou expiré : demandez-en un nouveau")
-        return Identity(
+            return None
+        identity = Identity(
             kind=row["kind"],
             actor=row["actor"],
             also=tuple(row["also"].split()),
@@ -92,6 +105,7 @@ class Tokens:
             scopes=tuple(row["scopes"].split()),
             name=row["name"],
         )
+        return Told(identity, row["created"], row["expires"])
 
 
 def _digest(text: str) -> bytes:

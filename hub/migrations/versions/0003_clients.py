@@ -1,0 +1,33 @@
+"""Software that signs in by itself, and the statements that it has used."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create the tables."""
+    op.create_table(
+        "client",
+        sa.Column("id", sa.Text, primary_key=True),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("name", "scopes", "jwks_url", "jwks")),
+        sa.Column("created", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "assertion",
+        sa.Column("digest", sa.LargeBinary, primary_key=True),
+        sa.Column("expires", sa.BigInteger, nullable=False),
+    )
+    op.create_index("ix_assertion_expires", "assertion", ["expires"])
+
+
+def downgrade() -> None:
+    """Forget every software."""
+    op.drop_table("assertion")
+    op.drop_table("client")
