@@ -20,6 +20,7 @@ from fastapi import APIRouter, Request, Response
 from common import errors
 from common.events import Events, emit
 from fhir_server import access
+from hub.national import National
 from identity import assertions, tokens
 from identity.clients import Client
 
@@ -127,8 +128,8 @@ class Authority:
         return {"extension": [{"url": _URIS, "extension": uris}], "service": [{"coding": [coding]}]}
 
 
-def router(authority: Authority) -> APIRouter:
-    """The addresses under `/oauth`, and the one under the FHIR base."""
+def router(authority: Authority, national: National | None = None) -> APIRouter:
+    """The addresses under `/oauth`, and the one under the FHIR base; `national` hears of sessions that ended."""
     made = APIRouter(tags=["oauth"])
 
     @made.post("/oauth/token")
@@ -142,6 +143,21 @@ def router(authority: Authority) -> APIRouter:
     @made.post("/oauth/revoke")
     async def revoke(request: Request) -> Response:
         return await _answered(request, authority.revoke)
+
+    @made.post("/oauth/backchannel-logout")
+    async def logout(request: Request) -> Response:
+        async def ended(form: Mapping[str, str]) -> dict[str, Any]:
+            if national is None:
+                raise Refused("invalid_request", "no national sign-in is set up here")
+            try:
+                await national.ended(_needed(form, "logout_token"))
+            except errors.Unauthenticated:
+                raise Refused("invalid_request", "this logout_token is not to be believed") from None
+            except errors.Unavailable:
+                raise Refused("temporarily_unavailable", "the issuer does not answer", 503) from None
+            return {}
+
+        return await _answered(request, ended)
 
     @made.get("/fhir/.well-known/smart-configuration")
     async def configuration() -> Response:

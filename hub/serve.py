@@ -31,7 +31,7 @@ from fhir_server.r4 import load
 from fhir_server.subscriptions import operations as subscribing
 from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
-from hub import database, feed, keys, oauth, settings, signin, site, topics, upkeep
+from hub import database, feed, keys, national, oauth, settings, signin, site, topics, upkeep
 from hub.flows import deliver, hospital_document, mail_in, notify
 from hub.operations import dossier
 from hub.room import Room
@@ -127,12 +127,13 @@ async def opened(config: settings.Settings, worker: int = COMMANDS) -> AsyncIter
 async def _application(room: Room, config: settings.Settings, base: str, jobs: runner.Runner) -> Any:
     """The FHIR dispatcher with the operations, in front of health, metrics and the pages."""
     kept = database.kept_tokens(config)
-    people = signin.SignIn(kept, demo=config.demo)
+    whole = national.build(config, room, kept, origin=base.removesuffix("/fhir"))
+    people = signin.SignIn(kept, demo=config.demo, national=whole)
     authority = oauth.Authority(kept, assertions.Assertions(kept.engine, clock.system), base=base)
     live = feed.Feed()
     room.store.listen(live.publish)
     outside = site.build(room.store, lambda: fhir.openapi())
-    outside.include_router(oauth.router(authority))
+    outside.include_router(oauth.router(authority, whole))
     wanted = topics.setting(config, room.definitions, room.now)
     fhir = app.build_app(
         room.store,

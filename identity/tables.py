@@ -17,6 +17,7 @@ token = Table(
     Column("scopes", Text, nullable=False),  # SMART scopes, blank separated; empty: all that the person may do
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),  # person, client, system
+    Column("session", Text, nullable=False, server_default="", index=True),  # `issuer#sid` of a national sign-in
     Column("created", BigInteger, nullable=False),  # microseconds since 1970, UTC
     Column("expires", BigInteger, nullable=False),
 )

@@ -32,6 +32,7 @@ class Identity:
     client: str = ""
     scopes: tuple[str, ...] = ()
     name: str = ""
+    session: str = ""  # `issuer#sid` of the sign-in elsewhere that it came from, which may end there
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Tokens:
             "scopes": " ".join(identity.scopes),
             "name": identity.name,
             "kind": identity.kind,
+            "session": identity.session,
             "created": clock.micros(now),
             "expires": clock.micros(now + lifetime),
         }
@@ -75,6 +77,12 @@ class Tokens:
         with self.engine.begin() as connection:
             connection.execute(tables.token.delete().where(tables.token.c.digest == _digest(text)))
         self._known.pop(text, None)
+
+    def end(self, session: str) -> None:
+        """Forget all tokens of a session that ended elsewhere; here at once, in other processes within seconds."""
+        with self.engine.begin() as connection:
+            connection.execute(tables.token.delete().where(tables.token.c.session == session))
+        self._known = {text: known for text, known in self._known.items() if known[1].session != session}
 
     async def check(self, text: str) -> Identity:
         """The identity behind a token. Raises Unauthenticated when unknown or expired."""
@@ -104,6 +112,7 @@ class Tokens:
             client=row["client"],
             scopes=tuple(row["scopes"].split()),
             name=row["name"],
+            session=row["session"],
         )
         return Told(identity, row["created"], row["expires"])
 

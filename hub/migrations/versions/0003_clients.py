@@ -1,4 +1,4 @@
-"""Software that signs in by itself, and the statements that it has used."""
+"""Software that signs in by itself, the statements that it has used, and sessions of a national sign-in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the tables."""
+    """Create the tables and the column."""
+    op.add_column("token", sa.Column("session", sa.Text, nullable=False, server_default=""))
+    op.create_index("ix_token_session", "token", ["session"])
     op.create_table(
         "client",
         sa.Column("id", sa.Text, primary_key=True),
@@ -28,6 +30,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget every software."""
+    """Forget every software and which session a token is of."""
     op.drop_table("assertion")
     op.drop_table("client")
+    op.drop_index("ix_token_session", "token")
+    op.drop_column("token", "session")
