@@ -92,6 +92,23 @@ class National:
         )
         return await asyncio.to_thread(self._tokens.mint, identity, LIFETIME)
 
+    async def behind(self, access_token: str, role: str = "") -> tokens.Identity:
+        """The person whose access token of Pro Santé Connect a software shows, in one of their hats.
+
+        `role` says which (`PractitionerRole/x`), and must when there are several. Raises Unauthenticated, Forbidden,
+        Conflict when the hat is not said, Unavailable.
+        """
+        signed_in = await self._provider.behind(access_token)
+        practitioner = await self._practitioner(signed_in.claims)
+        actors = [one.actor for one in await self._hats(practitioner)]
+        if role and role not in actors:
+            raise errors.Forbidden("ce profil n'est pas l'un des vôtres")
+        if not role and len(actors) > 1:
+            raise errors.Conflict(" ".join(actors))
+        also = f"Practitioner/{practitioner['id']}"
+        name, _ = await people.name(also, self._room)
+        return tokens.Identity("person", role or actors[0], (also,), name=name, session=signed_in.session)
+
     async def ended(self, logout_token: str) -> None:
         """The session ended there: it ends here. Raises Unauthenticated, Unavailable."""
         session = await self._provider.ended(logout_token)

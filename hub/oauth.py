@@ -1,15 +1,17 @@
 """How does a software get a token, and what does SMART say of us?
 
-SMART App Launch 2 (backend services), RFC 6749, 7523, 7662 and 7009: a software signs a statement with its key
+SMART App Launch 2 (backend services), RFC 6749, 7523, 7662, 7009 and 8693: a software signs a statement with its key
 (`identity.assertions`) and gets a token of five minutes for scopes that both it asked for and an operator allows. Alone
-it reads the directory and metadata; patient data needs somebody who acts (LGC-14). Errors are the RFCs' JSON, in
-English: they are read by whoever programs the other end.
+it reads the directory and metadata; patient data needs somebody who acts (LGC-14): then it shows the token that Pro
+Santé Connect gave it for that person, and gets one of an hour. Errors are the RFCs' JSON, in English: they are read by
+whoever programs the other end.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl
@@ -25,11 +27,15 @@ from identity import assertions, tokens
 from identity.clients import Client
 
 LIFETIME = timedelta(minutes=5)
+LIFETIME_FOR_A_PERSON = timedelta(hours=1)
+ALONE, FOR_A_PERSON = "client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN, JWT = (f"urn:ietf:params:oauth:token-type:{kind}" for kind in ("access_token", "jwt"))
 _MOST_BODY = 64 * 1024
 _NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _SCOPES = ("system/*.rs", "system/*.cruds", "system/*.read", "system/*.write")
+_OF_PEOPLE = ("user/*.rs", "user/*.cruds", "user/*.read", "user/*.write")
 
 
 class Refused(Exception):
@@ -43,8 +49,11 @@ class Refused(Exception):
 class Authority:
     """The authorization server. `base` is our public FHIR address, whose origin the addresses under `/oauth` have."""
 
-    def __init__(self, kept: tokens.Tokens, checked: assertions.Assertions, *, base: str) -> None:
+    def __init__(
+        self, kept: tokens.Tokens, checked: assertions.Assertions, *, base: str, national: National | None = None
+    ) -> None:
         self._tokens = kept
+        self._national = national
         self._assertions = checked
         origin = base.removesuffix("/fhir")
         self.addresses = {name: f"{origin}/oauth/{name}" for name in ("token", "introspect", "revoke")}
@@ -64,20 +73,47 @@ class Authority:
         return client
 
     async def token(self, form: Mapping[str, str]) -> dict[str, Any]:
-        """RFC 6749 section 4.4 with SMART's scopes. Raises Refused."""
-        if form.get("grant_type") != "client_credentials":
-            raise Refused("unsupported_grant_type", "grant_type must be client_credentials")
+        """RFC 6749 section 4.4 with SMART's scopes, or RFC 8693. Raises Refused."""
+        if form.get("grant_type") not in self.grants:
+            raise Refused("unsupported_grant_type", f"grant_type must be one of: {' '.join(self.grants)}")
         client = await self.software(form, "token")
-        asked = form.get("scope", "").split()
-        granted = tuple(dict.fromkeys(one for scope in asked for one in access.narrowed(scope, client.scopes)))
-        if not granted:
-            allowed = " ".join(client.scopes)
-            raise Refused("invalid_scope", f"none of the scopes asked for is allowed; this software has: {allowed}")
-        identity = tokens.Identity("client", client=client.id, scopes=granted, name=client.name)
-        text = await asyncio.to_thread(self._tokens.mint, identity, LIFETIME)
-        emit(Events.IDN_010, client=client.id, scopes=len(granted))
-        seconds = int(LIFETIME.total_seconds())
-        return {"access_token": text, "token_type": "bearer", "expires_in": seconds, "scope": " ".join(granted)}
+        if form["grant_type"] == ALONE:
+            granted = _granted(form, client, "system/")
+            identity = tokens.Identity("client", client=client.id, scopes=granted, name=client.name)
+            return await self._given(identity, LIFETIME)
+        granted = _granted(form, client, "user/")
+        person = await self._person(form)
+        identity = replace(person, client=client.id, scopes=granted)
+        return {**await self._given(identity, LIFETIME_FOR_A_PERSON), "issued_token_type": ACCESS_TOKEN}
+
+    @property
+    def grants(self) -> list[str]:
+        """What may be asked for: for a person only where people can be recognised."""
+        return [ALONE, FOR_A_PERSON] if self._national else [ALONE]
+
+    async def _person(self, form: Mapping[str, str]) -> tokens.Identity:
+        """For whom a software acts. Raises Refused."""
+        assert self._national
+        if form.get("subject_token_type") not in (ACCESS_TOKEN, JWT):
+            raise Refused("invalid_request", f"subject_token_type must be {ACCESS_TOKEN} or {JWT}")
+        if form.get("requested_token_type", ACCESS_TOKEN) != ACCESS_TOKEN or "actor_token" in form:
+            raise Refused("invalid_request", f"only {ACCESS_TOKEN} is issued, and no actor_token is read")
+        try:
+            return await self._national.behind(_needed(form, "subject_token"), form.get("practitioner_role", ""))
+        except errors.Unauthenticated:
+            raise Refused("invalid_grant", "subject_token is not, or no longer, good at Pro Sante Connect") from None
+        except errors.Forbidden:
+            raise Refused("access_denied", "nobody here is that person, or works as that practitioner_role") from None
+        except errors.Conflict as several:
+            raise Refused("invalid_target", f"say which practitioner_role: {several.message}") from None
+        except errors.Unavailable:
+            raise Refused("temporarily_unavailable", "Pro Sante Connect does not answer", 503) from None
+
+    async def _given(self, identity: tokens.Identity, lifetime: timedelta) -> dict[str, Any]:
+        text = await asyncio.to_thread(self._tokens.mint, identity, lifetime)
+        emit(Events.IDN_010, client=identity.client, scopes=len(identity.scopes), person=bool(identity.actor))
+        seconds, scope = int(lifetime.total_seconds()), " ".join(identity.scopes)
+        return {"access_token": text, "token_type": "bearer", "expires_in": seconds, "scope": scope}
 
     async def introspect(self, form: Mapping[str, str]) -> dict[str, Any]:
         """RFC 7662: what a token stands for, told to the software that it was given to. Raises Refused."""
@@ -111,12 +147,12 @@ class Authority:
             "token_endpoint": self.addresses["token"],
             "introspection_endpoint": self.addresses["introspect"],
             "revocation_endpoint": self.addresses["revoke"],
-            "grant_types_supported": ["client_credentials"],
+            "grant_types_supported": self.grants,
             "token_endpoint_auth_methods_supported": ["private_key_jwt"],
             "token_endpoint_auth_signing_alg_values_supported": list(assertions.ALGORITHMS),
             "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
             "revocation_endpoint_auth_methods_supported": ["private_key_jwt"],
-            "scopes_supported": list(_SCOPES),
+            "scopes_supported": [*_SCOPES, *(_OF_PEOPLE if self._national else ())],
             "code_challenge_methods_supported": ["S256"],
             "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
         }
@@ -164,6 +200,16 @@ def router(authority: Authority, national: National | None = None) -> APIRouter:
         return _json(authority.configuration(), headers={"Access-Control-Allow-Origin": "*"})
 
     return made
+
+
+def _granted(form: Mapping[str, str], client: Client, kind: str) -> tuple[str, ...]:
+    """The scopes of this kind that were asked for, as far as the software has them. Raises Refused for none."""
+    asked = [one for one in form.get("scope", "").split() if one.startswith(kind)]
+    granted = tuple(dict.fromkeys(one for scope in asked for one in access.narrowed(scope, client.scopes)))
+    if not granted:
+        allowed = " ".join(one for one in client.scopes if one.startswith(kind)) or f"none that begins with {kind}"
+        raise Refused("invalid_scope", f"none of the scopes asked for is allowed; this software has: {allowed}")
+    return granted
 
 
 async def _answered(request: Request, ask: Any) -> Response:

@@ -118,6 +118,30 @@ class Provider:
             raise errors.Unauthenticated("les deux identités reçues ne sont pas de la même personne")
         return SignedIn(said, f"{document['issuer']}#{claims.get('sid') or claims['sub']}")
 
+    async def behind(self, access_token: str) -> SignedIn:
+        """Whose access token of the provider this is, which another software was given (RFC 7662).
+
+        Raises Unauthenticated when it opens nothing there any more, or came from a weaker sign-in; Unavailable.
+        """
+        document = await self._document()
+        form = {"token": access_token, "token_type_hint": "access_token"}
+        if "introspection_endpoint" not in document:
+            raise errors.Unavailable("Pro Santé Connect ne dit rien de ses jetons ; réessayez plus tard")
+        status, found = await _asked("POST", document["introspection_endpoint"], data=form, auth=self._auth)
+        told = _object(found) if status == 200 else {}
+        if told.get("active") is not True or told.get("iss", document["issuer"]) != document["issuer"]:
+            raise errors.Unauthenticated("ce jeton n'est pas, ou plus, valable chez Pro Santé Connect")
+        if told.get("acr", self._our.acr) != self._our.acr:
+            raise errors.Unauthenticated(f"niveau d'authentification insuffisant : {self._our.acr} demandé")
+        said = await self._user_info(document, access_token)
+        if not told.get("sub") or said.get("sub") != told["sub"]:
+            raise errors.Unauthenticated("les deux identités reçues ne sont pas de la même personne")
+        return SignedIn(said, f"{document['issuer']}#{told.get('sid') or told.get('session_state') or told['sub']}")
+
+    @property
+    def _auth(self) -> tuple[str, str]:
+        return self._our.client_id, self._our.client_secret
+
     async def ended(self, logout_token: str) -> str:
         """The session that the provider says has ended (OpenID Connect Back-Channel Logout 1.0, section 2.6).
 
@@ -136,9 +160,7 @@ class Provider:
     async def _exchange(self, document: dict[str, Any], code: str, begun: Begun, redirect: str) -> dict[str, Any]:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect}
         form["code_verifier"] = begun.verifier
-        status, found = await _asked(
-            "POST", document["token_endpoint"], data=form, auth=(self._our.client_id, self._our.client_secret)
-        )
+        status, found = await _asked("POST", document["token_endpoint"], data=form, auth=self._auth)
         if status != 200:
             raise errors.Unauthenticated("la connexion a expiré ou a déjà servi : recommencez")
         return _object(found)

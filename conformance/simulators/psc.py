@@ -155,6 +155,10 @@ def application(provider: Provider) -> FastAPI:
     async def token(request: Request) -> Response:
         return _token(provider, request, {k: v[0] for k, v in parse_qs((await request.body()).decode()).items()})
 
+    @app.post(f"{PROTOCOL}/token/introspect")
+    async def introspect(request: Request) -> Response:
+        return _introspect(provider, request, {k: v[0] for k, v in parse_qs((await request.body()).decode()).items()})
+
     @app.get(f"{PROTOCOL}/userinfo")
     async def userinfo(request: Request) -> Response:
         until, session = provider.accesses.get(request.headers.get("authorization", "")[7:], (0.0, None))
@@ -185,6 +189,14 @@ def _controls(app: FastAPI, provider: Provider) -> None:
     async def control(request: Request) -> dict[str, Any]:
         provider.control = await request.json()
         return provider.control
+
+    @app.post("/control/access")
+    async def access(request: Request) -> dict[str, Any]:
+        """An access token of a persona, as a doctor's software would have got it for itself."""
+        persona = small.PERSONAS[(await request.json())["persona"]]
+        token = secrets.token_urlsafe(24)
+        provider.accesses[token] = time.time() + ACCESS_SECONDS, Session(persona, secrets.token_hex(8), {}, time.time())
+        return {"access_token": token}
 
     @app.post("/control/end")
     async def end(request: Request) -> dict[str, Any]:
@@ -237,6 +249,18 @@ def _token(provider: Provider, request: Request, form: dict[str, str]) -> Respon
             "scope": session.asked["scope"],
         }
     )
+
+
+def _introspect(provider: Provider, request: Request, form: dict[str, str]) -> Response:
+    given = httpx.BasicAuth(provider.client_id, provider.client_secret)._auth_header
+    if request.headers.get("authorization") != given:
+        return _json({"error": "invalid_client"}, 401)
+    until, session = provider.accesses.get(form.get("token", ""), (0.0, None))
+    if session is None or until < time.time():
+        return _json({"active": False})
+    issuer = "https://evil.example" if provider.control.get("lie") == "issuer" else provider.issuer
+    told = {"active": True, "iss": issuer, "sub": subject(session.persona), "sid": session.sid}
+    return _json({**told, "acr": provider.control.get("acr", "eidas1"), "exp": int(until), "client_id": "lgc"})
 
 
 async def _end(provider: Provider, persona: str) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
+from joserfc import jwk, jwt
 from playwright import sync_api
 
 from tests import running
@@ -182,6 +185,100 @@ def test_a_session_that_ends_there_ends_here_within_seconds(place: Place) -> Non
         assert browser.get("/").status_code == 303
     refused = httpx.post(f"{place.origin}/oauth/backchannel-logout", data={"logout_token": "x"})
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
+
+
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS = "urn:ietf:params:oauth:token-type:access_token"
+
+
+@dataclass
+class Software:
+    """A doctor's software that signs in with its key and acts for a person."""
+
+    place: Place
+    id: str
+    key: jwk.ECKey
+
+    def exchange(self, persona: str = "nadia", **more: str) -> httpx.Response:
+        shown = httpx.post(f"{self.place.control_at}/control/access", json={"persona": persona}).json()["access_token"]
+        address = f"{self.place.origin}/oauth/token"
+        claims = {"iss": self.id, "sub": self.id, "aud": address, "exp": int(time.time()) + 200, "jti": shown}
+        form = {
+            "grant_type": EXCHANGE,
+            "subject_token": shown,
+            "subject_token_type": ACCESS,
+            "scope": "user/*.rs",
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": jwt.encode({"alg": "ES384", "kid": "lgc"}, claims, self.key, ["ES384"]),
+        }
+        return httpx.post(address, data=form | more, timeout=30.0)
+
+    def fhir(self, token: str) -> httpx.Client:
+        return httpx.Client(base_url=f"{self.place.origin}/fhir", headers={"Authorization": f"Bearer {token}"})
+
+
+@pytest.fixture(scope="module")
+def software(started: Place) -> Software:
+    key = jwk.ECKey.generate_key("P-384", {"kid": "lgc"})
+    file = started.hub.folder / "lgc.json"
+    file.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+    id = started.hub.run("client", "add", "Mon LGC", "--scope", "user/*.rs user/Communication.c", "--jwks", str(file))
+    return Software(started, id, key)
+
+
+def test_a_software_acts_for_the_person_whose_token_it_shows(place: Place, software: Software) -> None:
+    answer = software.exchange(scope="user/*.cruds system/*.rs")
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert told["scope"] == "user/*.rs user/Communication.c"
+    assert (told["issued_token_type"], told["expires_in"]) == (ACCESS, 3600)
+    with software.fhir(told["access_token"]) as fhir, place.hub.client("--persona", "nadia") as nadia:
+        mine = fhir.get("/Task", params={"code": "inbox"}).json()
+        ids = [one["resource"]["id"] for one in mine["entry"]]
+        assert ids and ids == [one["resource"]["id"] for one in nadia.get("/Task?code=inbox").json()["entry"]]
+        task = mine["entry"][0]["resource"]
+        assert fhir.put(f"/Task/{task['id']}", json=task).status_code == 403  # no scope for it
+        with place.hub.client("--persona", "karim") as karim:
+            for one in karim.get("/Task?code=inbox").json().get("entry", ()):
+                assert fhir.get(f"/Task/{one['resource']['id']}").status_code == 404
+        assert httpx.post(f"{place.control_at}/control/end", json={"persona": "nadia"}).json()["status"] == 200
+        running.wait_for(lambda: fhir.get("/Task").status_code == 401, seconds=8, what="the end of the session")
+
+
+@pytest.mark.parametrize(
+    ("how", "form", "error"),
+    [
+        ({}, {"subject_token": "unknown"}, "invalid_grant"),
+        ({"lie": "issuer"}, {}, "invalid_grant"),
+        ({"lie": "subject"}, {}, "invalid_grant"),
+        ({"acr": "eidas0"}, {}, "invalid_grant"),
+        ({"number": "899700009999"}, {}, "access_denied"),
+        ({}, {"practitioner_role": "PractitionerRole/karim"}, "access_denied"),
+        ({}, {"subject_token_type": "urn:ietf:params:oauth:token-type:saml2"}, "invalid_request"),
+        ({}, {"actor_token": "x"}, "invalid_request"),
+        ({}, {"scope": "system/*.rs"}, "invalid_scope"),
+        ({}, {"client_assertion": "x"}, "invalid_client"),
+        ({"down": True}, {}, "temporarily_unavailable"),
+    ],
+)
+def test_a_software_acts_for_nobody_without_proof(
+    place: Place, software: Software, how: dict[str, Any], form: dict[str, str], error: str
+) -> None:
+    place.control(**how)
+    answer = software.exchange(**form)
+    assert answer.status_code in (400, 401, 503), answer.text
+    assert answer.json()["error"] == error
+
+
+def test_a_software_says_for_which_hat_it_acts(place: Place, software: Software) -> None:
+    role = {"resourceType": "PractitionerRole", "practitioner": {"reference": "Practitioner/lefebvre"}}
+    with place.hub.client("--system") as system:
+        second = system.post("/PractitionerRole", json=role).json()["id"]
+        answer = software.exchange("lefebvre").json()
+        assert answer["error"] == "invalid_target"
+        assert f"PractitionerRole/{second}" in answer["error_description"]
+        assert software.exchange("lefebvre", practitioner_role=f"PractitionerRole/{second}").status_code == 200
+        assert system.delete(f"/PractitionerRole/{second}").status_code == 204
 
 
 @pytest.mark.servers
