@@ -37,6 +37,10 @@ class Events(Enum):
     HUB_020 = Event("an older version stored resources; they are indexed again while the hub answers")
     HUB_021 = Event("all stored resources are indexed for this version")
     HUB_022 = Event("some stored resources could not be indexed again", "error", "hub reindex; report it")
+    IDN_010 = Event("token given to a software")
+    IDN_011 = Event(
+        "software refused at an OAuth address", "warning", "compare its key and clock with what it registered"
+    )
     MSS_010 = Event("mail accepted into a conversation")
     MSS_011 = Event("mail refused", "warning", "hub journal list --state refused")
     MSS_012 = Event("mail was accepted before; same answer, nothing changed")

@@ -8,6 +8,7 @@ predicate; nobody filters a finished page.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -95,9 +96,36 @@ def readers_of(type: str, caller: Caller, readers: frozenset[str]) -> frozenset[
     return frozenset(keys)
 
 
+def narrowed(scope: str, allowed: Iterable[str]) -> list[str]:
+    """The scopes that `scope` comes to for whoever has `allowed`: what it and each of them cover, in v2 letters.
+
+    A scope that is not understood, or restricted by a query (not supported), covers nothing.
+    """
+    asked = _SCOPE.match(scope)
+    found = []
+    for one in allowed if asked else ():
+        held = _SCOPE.match(one)
+        if asked and held and asked[1] == held[1] and (asked[2] == held[2] or "*" in (asked[2], held[2])):
+            type = held[2] if asked[2] == "*" else asked[2]
+            both = set(_letters(asked[3])) & set(_letters(held[3]))
+            letters = "".join(letter for letter in "cruds" if letter in both)
+            if letters:
+                found.append(f"{asked[1]}/{type}.{letters}")
+    return found
+
+
+def is_scope(text: str) -> bool:
+    """Is it a scope that means something here?"""
+    found = _SCOPE.match(text)
+    return found is not None and bool(found[3])
+
+
+def _letters(actions: str) -> str:
+    return _V1.get(actions, actions)
+
+
 def _covers(scope: str, action: str, type: str) -> bool:
     found = _SCOPE.match(scope)
     if not found:
         return False
-    letters = _V1.get(found[3], found[3])
-    return found[2] in ("*", type) and action in letters
+    return found[2] in ("*", type) and action in _letters(found[3])

@@ -2,8 +2,7 @@
 
 R4 http.html#mime-type, #parameters and binary.html. JSON answers are never parsed here; XML and `_pretty` are.
 
-Two limits of the JSON reader are known: of duplicate keys the last one wins (the parser does not report them), and the
-sign of an integer minus zero is lost.
+One limit of the JSON reader is known: the sign of an integer minus zero is lost.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from urllib.parse import unquote
 import msgspec
 
 from common import errors
+from fhir_server import repeated
 from fhir_server.changes import Resource
 from fhir_server.exchange import Params, Prefer, Request, Server
 from fhir_server.r4 import xml
@@ -134,7 +134,7 @@ def read_json(body: bytes) -> Resource:
     """A JSON object with exact decimals.
 
     Raises Unreadable for anything else: malformed, NaN or Infinity, lone surrogates, NUL characters, deeper than
-    `MOST_LEVELS`, no object.
+    `MOST_LEVELS`, no object, a key given twice.
     """
     try:
         value = _decode(body)
@@ -149,6 +149,8 @@ def read_json(body: bytes) -> Resource:
         raise errors.Unreadable("JSON : le caractère nul (\\u0000) est interdit dans FHIR")
     if not isinstance(value, dict):
         raise errors.Unreadable("JSON : un objet est attendu")
+    if twice := repeated.place(body, value):
+        raise errors.Unreadable("JSON : cette clé est donnée deux fois", at=twice)
     return value
 
 

@@ -17,7 +17,7 @@ import typer
 
 from common import errors
 from connectors.hospital import mllp
-from fhir_server import store
+from fhir_server import access, store
 from hub import database, settings, signin
 from identity import tokens
 
@@ -25,11 +25,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 send_app = typer.Typer(no_args_is_help=True, help="Send a file to a running hub, as an outside party would.")
 journal_app = typer.Typer(no_args_is_help=True, help="Raw messages as they came, with what became of them.")
 db_app = typer.Typer(no_args_is_help=True, help="What an operator does to the database.")
+client_app = typer.Typer(no_args_is_help=True, help="Softwares that sign in by themselves.")
 outbox_app = typer.Typer(no_args_is_help=True, help="Work that gave up after its last try.")
 app.add_typer(send_app, name="send")
 app.add_typer(journal_app, name="journal")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(db_app, name="db")
+app.add_typer(client_app, name="client")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (HUB_DATA).")]
 Database = Annotated[str | None, typer.Option("--database", help="PostgreSQL URL (HUB_DATABASE); default SQLite.")]
@@ -162,6 +164,45 @@ def token(
     config = _settings(data, database_url)
     database.prepare(config)
     typer.echo(database.kept_tokens(config).mint(identity, lifetime))
+
+
+@client_app.command("add")
+def client_add(
+    name: str,
+    scope: str = "system/*.rs",
+    jwks_url: Annotated[str, typer.Option(help="Where its public keys are (preferred).")] = "",
+    jwks: Annotated[Path | None, typer.Option(help="A file with its public keys.")] = None,
+    data: Data = None,
+    database_url: Database = None,
+) -> None:
+    """Let a software sign in by itself with its own key (SMART Backend Services); prints its client_id.
+
+    --scope is the widest that it may be given. Alone it reads no patient data, whatever its scopes.
+    """
+    scopes = tuple(scope.split())
+    if wrong := [one for one in scopes if not access.is_scope(one)]:
+        raise errors.Unreadable(f"scope inconnu : {wrong[0]} ; par exemple system/*.rs", at="--scope")
+    config = _settings(data, database_url)
+    database.prepare(config)
+    keys = jwks.read_text() if jwks else ""
+    typer.echo(database.softwares(config).register(name, scopes, jwks_url=jwks_url, jwks=keys).id)
+
+
+@client_app.command("list")
+def client_list(data: Data = None, database_url: Database = None) -> None:
+    """The registered softwares: client_id, name, scopes, where their keys are."""
+    config = _settings(data, database_url)
+    database.prepare(config)
+    for one in database.softwares(config).all():
+        typer.echo(f"{one.id}  {one.name}  {' '.join(one.scopes)}  {one.jwks_url or 'keys in the registration'}")
+
+
+@client_app.command("remove")
+def client_remove(id: str, data: Data = None, database_url: Database = None) -> None:
+    """Forget a software: its tokens open nothing any more, within seconds."""
+    config = _settings(data, database_url)
+    database.prepare(config)
+    database.softwares(config).remove(id)
 
 
 @send_app.command("mllp")

@@ -11,7 +11,7 @@ import sqlalchemy as sql
 from common import clock
 from hub import settings
 from hub.migrations import run as migrations
-from identity import tokens
+from identity import clients, tokens
 
 SQLITE_WAIT_SECONDS = 30.0
 
@@ -33,3 +33,8 @@ def prepare(config: settings.Settings) -> None:
 def kept_tokens(config: settings.Settings) -> tokens.Tokens:
     """The token table of this database."""
     return tokens.Tokens(engine(config), clock.system)
+
+
+def softwares(config: settings.Settings) -> clients.Clients:
+    """The registered softwares of this database."""
+    return clients.Clients(engine(config), clock.system)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import sys
 import time
@@ -23,7 +24,7 @@ from connectors.hospital import mllp
 from hub import database, serve, settings
 from hub.seed import small
 
-OPERATOR_SMTP, OPERATOR_HTTP = 18025, 18080
+OPERATOR_SMTP, OPERATOR_HTTP, IDENTITY_HTTP = 18025, 18080, 18090
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 LETTER = "lettre-de-sortie.hl7"
@@ -52,7 +53,10 @@ async def _run(data: Path, port: int, once: bool) -> int:
     ports_file = data / "ports.json"
     ports_file.unlink(missing_ok=True)
     _console.print("Démarrage du hub et de l'opérateur de messagerie simulé…")
-    processes = [await _start(_operator(config)), await _start(_hub(config, ports_file))]
+    national = _national(config)
+    processes = [
+        await _start(one, national) for one in (_operator(config), _provider(config), _hub(config, ports_file))
+    ]
     try:
         await _listening(ports_file, processes)
         if new:
@@ -76,13 +80,35 @@ def _operator(config: settings.Settings) -> list[str]:
     return command
 
 
+def _national(config: settings.Settings) -> dict[str, str]:
+    """How the hub and the simulated Pro Santé Connect know each other: settings of the hub."""
+    secret = config.data / "psc.secret"
+    if not secret.exists():
+        secret.touch(0o600)
+        secret.write_text(secrets.token_urlsafe(32))
+    place = f"http://127.0.0.1:{IDENTITY_HTTP}/auth/realms/esante-wallet/.well-known/wallet-openid-configuration"
+    return {
+        "HUB_PSC_DISCOVERY": place,
+        "HUB_PSC_CLIENT_ID": "hub",
+        "HUB_PSC_CLIENT_SECRET_FILE": str(secret),
+    }
+
+
+def _provider(config: settings.Settings) -> list[str]:
+    origin = f"http://{config.host}:{config.port}"
+    command = [sys.executable, "-m", "conformance.simulators.psc", "--port", str(IDENTITY_HTTP)]
+    command += ["--client-secret-file", str(config.data / "psc.secret")]
+    command += ["--redirect", f"{origin}/connexion/psc/retour"]
+    return [*command, "--logout-url", f"{origin}/oauth/backchannel-logout"]
+
+
 def _hub(config: settings.Settings, ports_file: Path) -> list[str]:
     command = [sys.executable, "-m", "hub.cli", "serve", "--data", str(config.data), "--port", str(config.port)]
     return [*command, "--ports-file", str(ports_file)]
 
 
-async def _start(command: list[str]) -> asyncio.subprocess.Process:
-    environment = {"HUB_HOOKS_ALLOW": "127.0.0.0/8,::1", **os.environ, "HUB_DEMO": "true"}
+async def _start(command: list[str], national: dict[str, str]) -> asyncio.subprocess.Process:
+    environment = {"HUB_HOOKS_ALLOW": "127.0.0.0/8,::1", **national, **os.environ, "HUB_DEMO": "true"}
     return await asyncio.create_subprocess_exec(*command, env=environment, start_new_session=True)
 
 
@@ -107,6 +133,7 @@ def _welcome(config: settings.Settings, seconds: float) -> None:
     places = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     places.add_row("Application", address)
     places.add_row("Messagerie simulée", f"http://127.0.0.1:{OPERATOR_HTTP}")
+    places.add_row("Pro Santé Connect simulé", f"http://127.0.0.1:{IDENTITY_HTTP}   (depuis la page de connexion)")
     places.add_row("API FHIR", f"{address}/fhir/metadata")
     places.add_row("HL7 v2 (MLLP)", f"{config.host}:{config.mllp_port}   ./run send mllp FICHIER")
     places.add_row("Courriel entrant", f"SMTP {config.smtp_port}, LMTP {config.lmtp_port}")

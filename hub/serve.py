@@ -31,12 +31,13 @@ from fhir_server.r4 import load
 from fhir_server.subscriptions import operations as subscribing
 from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
-from hub import database, feed, keys, settings, signin, site, topics, upkeep
+from hub import database, feed, keys, national, oauth, settings, signin, site, topics, upkeep
 from hub.flows import deliver, hospital_document, mail_in, notify
 from hub.operations import dossier
 from hub.room import Room
 from hub.rules import everything
 from hub.seed import small
+from identity import assertions
 from mss import reception, send
 
 # The pages are named, not imported: the conductor knows no page, and runs without them.
@@ -125,10 +126,15 @@ async def opened(config: settings.Settings, worker: int = COMMANDS) -> AsyncIter
 
 async def _application(room: Room, config: settings.Settings, base: str, jobs: runner.Runner) -> Any:
     """The FHIR dispatcher with the operations, in front of health, metrics and the pages."""
-    people = signin.SignIn(database.kept_tokens(config), demo=config.demo)
+    kept = database.kept_tokens(config)
+    whole = national.build(config, room, kept, origin=base.removesuffix("/fhir"))
+    people = signin.SignIn(kept, demo=config.demo, national=whole)
+    checked = assertions.Assertions(kept.engine, clock.system)
+    authority = oauth.Authority(kept, checked, base=base, national=whole)
     live = feed.Feed()
     room.store.listen(live.publish)
     outside = site.build(room.store, lambda: fhir.openapi())
+    outside.include_router(oauth.router(authority, whole))
     wanted = topics.setting(config, room.definitions, room.now)
     fhir = app.build_app(
         room.store,
@@ -139,6 +145,7 @@ async def _application(room: Room, config: settings.Settings, base: str, jobs: r
         mount=outside,
         max_body=config.fhir_max_bytes,
         jobs=jobs,
+        security=authority.security(),
         on_error=lambda problem, request: emit(Events.HUB_004, correlation=request, error=repr(type(problem).__name__)),
     )
     outside.mount("/", _pages()(fhir, live, people, small.tiles() if config.demo else ()))

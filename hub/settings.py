@@ -52,6 +52,10 @@ class Settings:
     export_file_bytes: int = _doc("a file of an export ends at this size", 128 * 1024 * 1024)
     import_dir: Path | None = _doc("folder whose NDJSON files `$import` may name; without one it reads none", None)
     import_max_bytes: int = _doc("largest NDJSON body that `$import` takes", 16 * 1024**3)
+    psc_discovery: str = _doc("Pro Santé Connect: address of its discovery document; empty: no national sign-in", "")
+    psc_client_id: str = _doc("how Pro Santé Connect knows us", "")
+    psc_client_secret_file: Path | None = _doc("file with the secret that Pro Santé Connect gave us", None)
+    psc_acr: str = _doc("level of authentication that is demanded of Pro Santé Connect", "eidas1")
     public_url: str = _doc("address that clients reach us at, `https://hub.example`; empty: `http://HOST:PORT`", "")
     hooks_allow: str = _doc(
         "networks besides the public ones that subscriptions may call (CIDR list), also by http", ""

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from common import errors
 from fhir_server import access
+from hub.national import National
 from hub.seed import small
 from identity import tokens
 
@@ -41,11 +42,15 @@ def persona(name: str, *, client: str = "", scopes: tuple[str, ...] = ()) -> tok
 
 
 class SignIn:
-    """What the doors and the pages use: `check` a token; in the demo, make one for a `persona`."""
+    """What the doors and the pages use: `check` a token; in the demo, make one for a `persona`.
 
-    def __init__(self, kept: tokens.Tokens, *, demo: bool) -> None:
+    `national` is the sign-in through Pro Santé Connect, None where it is not set up.
+    """
+
+    def __init__(self, kept: tokens.Tokens, *, demo: bool, national: National | None = None) -> None:
         self._tokens = kept
         self._demo = demo
+        self.national = national
 
     async def check(self, token: str) -> access.Caller:
         """The caller behind a token. Raises Unauthenticated."""

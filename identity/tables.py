@@ -1,4 +1,4 @@
-"""Where are bearer tokens kept?"""
+"""Where are bearer tokens kept, and the softwares that may ask for them?"""
 
 from __future__ import annotations
 
@@ -17,8 +17,29 @@ token = Table(
     Column("scopes", Text, nullable=False),  # SMART scopes, blank separated; empty: all that the person may do
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),  # person, client, system
+    Column("session", Text, nullable=False, server_default="", index=True),  # `issuer#sid` of a national sign-in
     Column("created", BigInteger, nullable=False),  # microseconds since 1970, UTC
     Column("expires", BigInteger, nullable=False),
+)
+
+# Software that signs in by itself (`clients.py`).
+client = Table(
+    "client",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", Text, nullable=False),  # the widest it may be given, blank separated
+    Column("jwks_url", Text, nullable=False),  # where its public keys are, or
+    Column("jwks", Text, nullable=False),  # the keys themselves
+    Column("created", BigInteger, nullable=False),  # microseconds since 1970, UTC
+)
+
+# What a software signed and used: the digest of its id and the statement's, until it could not be used any more.
+assertion = Table(
+    "assertion",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("expires", BigInteger, nullable=False, index=True),  # seconds since 1970, UTC, as the statement says
 )
 
 

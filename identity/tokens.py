@@ -32,13 +32,23 @@ class Identity:
     client: str = ""
     scopes: tuple[str, ...] = ()
     name: str = ""
+    session: str = ""  # `issuer#sid` of the sign-in elsewhere that it came from, which may end there
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A token that opens something, and its times in microseconds since 1970."""
+
+    identity: Identity
+    created: int
+    expires: int
 
 
 class Tokens:
     """Tokens in the hub's database. `engine` is a synchronous SQLAlchemy engine; look-ups run in a thread."""
 
     def __init__(self, engine: sql.Engine, now: clock.Clock) -> None:
-        self._engine = engine
+        self.engine = engine
         self._now = now
         self._known: dict[str, tuple[float, Identity]] = {}
 
@@ -54,44 +64,57 @@ class Tokens:
             "scopes": " ".join(identity.scopes),
             "name": identity.name,
             "kind": identity.kind,
+            "session": identity.session,
             "created": clock.micros(now),
             "expires": clock.micros(now + lifetime),
         }
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             connection.execute(tables.token.insert(), row)
         return text
 
     def revoke(self, text: str) -> None:
         """Forget a token; unknown ones are ignored."""
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             connection.execute(tables.token.delete().where(tables.token.c.digest == _digest(text)))
         self._known.pop(text, None)
+
+    def end(self, session: str) -> None:
+        """Forget all tokens of a session that ended elsewhere; here at once, in other processes within seconds."""
+        with self.engine.begin() as connection:
+            connection.execute(tables.token.delete().where(tables.token.c.session == session))
+        self._known = {text: known for text, known in self._known.items() if known[1].session != session}
 
     async def check(self, text: str) -> Identity:
         """The identity behind a token. Raises Unauthenticated when unknown or expired."""
         found = self._known.get(text)
         if found and found[0] > time.monotonic():
             return found[1]
-        identity = await asyncio.to_thread(self._look_up, text)
+        told = await asyncio.to_thread(self.told, text)
+        if told is None:
+            raise errors.Unauthenticated("jeton inconnu ou expiré : demandez-en un nouveau")
+        identity = told.identity
         if len(self._known) >= REMEMBERED_TOKENS:
             self._known.clear()
         self._known[text] = (time.monotonic() + REMEMBERED_SECONDS, identity)
         return identity
 
-    def _look_up(self, text: str) -> Identity:
+    def told(self, text: str) -> Told | None:
+        """What is kept of a token now, None when it is unknown or has expired."""
         query = tables.token.select().where(tables.token.c.digest == _digest(text))
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             row = connection.execute(query).mappings().first()
         if row is None or row["expires"] <= clock.micros(self._now()):
-            raise errors.Unauthenticated("jeton inconnu ou expiré : demandez-en un nouveau")
-        return Identity(
+            return None
+        identity = Identity(
             kind=row["kind"],
             actor=row["actor"],
             also=tuple(row["also"].split()),
             client=row["client"],
             scopes=tuple(row["scopes"].split()),
             name=row["name"],
+            session=row["session"],
         )
+        return Told(identity, row["created"], row["expires"])
 
 
 def _digest(text: str) -> bytes:

@@ -5,7 +5,7 @@ The conductor builds one Room for the process (`app.build`); nothing here is glo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Protocol
@@ -36,8 +36,45 @@ class Feed(Protocol):
     def subscribe(self, caller: access.Caller) -> AsyncIterator[Change]: ...
 
 
+class Hat(Protocol):
+    """One way of working: `actor` names it, `label` says which it is."""
+
+    @property
+    def actor(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+
+
+class Arrived(Protocol):
+    """Somebody whom Pro Santé Connect named: their hats, a ticket to put one on, and where they wanted to go."""
+
+    @property
+    def hats(self) -> Sequence[Hat]: ...
+    @property
+    def ticket(self) -> str: ...
+    @property
+    def back(self) -> str: ...
+
+
+class National(Protocol):
+    """Sign-in through Pro Santé Connect."""
+
+    async def begin(self, back: str) -> tuple[str, str]:
+        """Where to send the person, and what the browser has to bring back. Raises Unavailable."""
+
+    async def finish(self, answer: Mapping[str, str], sealed: str) -> Arrived:
+        """Who came back. Raises Unauthenticated, Forbidden for whom nobody knows here, Unavailable."""
+
+    async def wear(self, ticket: str, actor: str) -> str:
+        """A token for one of the hats. Raises Unauthenticated, Forbidden."""
+
+
 class SignIn(Protocol):
     """Who may come in. Tokens are opaque here."""
+
+    @property
+    def national(self) -> National | None:
+        """None where it is not set up."""
 
     async def persona(self, name: str) -> str:
         """A new token for a persona of the demo. Raises NotFound, or Forbidden outside the demo."""

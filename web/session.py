@@ -23,6 +23,7 @@ from web.room import Room
 
 COOKIE = "hub_session"
 VISITOR = "hub_visitor"  # before sign-in: a random value that the sign-in form is bound to
+UNDER_WAY = "hub_psc"  # a sign-in at Pro Santé Connect that has begun, sealed
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -90,6 +91,16 @@ def visitor(request: Request) -> str:
 def remember_visitor(response: Response, value: str, request: Request) -> None:
     """Bind the sign-in form to this browser."""
     _set(response, VISITOR, value, request)
+
+
+def keep_under_way(response: Response, value: str, request: Request) -> None:
+    """What a sign-in at Pro Santé Connect needs when the person comes back; nobody but the hub can read it."""
+    _set(response, UNDER_WAY, value, request)
+
+
+def drop_under_way(response: Response) -> None:
+    """That sign-in is over."""
+    response.delete_cookie(UNDER_WAY, path="/", httponly=True, samesite="lax")
 
 
 def derived(secret: str) -> str:

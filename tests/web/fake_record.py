@@ -113,6 +113,8 @@ class Record:
 
     # -- the sign-in
 
+    national = None
+
     async def check(self, token: str) -> access.Caller:
         if token == "jeton-logiciel":
             return access.Caller(None, "logiciel")

@@ -1,6 +1,7 @@
 """How does a person come in and go out?
 
-By an access token (the one their software or their administrator gave them) or, in the demo, by one tap on a persona.
+By Pro Santé Connect (`national.py`), by an access token (the one their software or their administrator gave them) or,
+in the demo, by one tap on a persona.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from web.room import Room
 
 async def page(request: Request, room: Room) -> Response:
     """The sign-in page."""
-    return _shown(request, room, back=session.way_back(request.query_params.get("suite", "/")))
+    return shown(request, room, back=session.way_back(request.query_params.get("suite", "/")))
 
 
 async def enter(request: Request, room: Room) -> Response:
@@ -29,7 +30,7 @@ async def enter(request: Request, room: Room) -> Response:
         await session.admit(token, room, session.correlation(request))
     except (errors.Unauthenticated, errors.NotFound):
         problem = "Ce jeton n'est pas reconnu, ou il a expiré. Vérifiez qu'il est copié en entier."
-        return _shown(request, room, back=back, problem=problem, status=401)
+        return shown(request, room, back=back, problem=problem, status=401)
     response = RedirectResponse(back, 303)
     session.remember(response, token, request)
     return response
@@ -60,11 +61,19 @@ def _field(form: FormData, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _shown(request: Request, room: Room, *, back: str, problem: str = "", status: int = 200) -> Response:
+def shown(request: Request, room: Room, *, back: str, problem: str = "", status: int = 200) -> Response:
+    """The sign-in page, saying what went wrong if anything did."""
     visitor = session.visitor(request)
     csrf = session.derived(visitor)
     response = layout.page(
-        room, "signin.html", status=status, csrf=csrf, personas=room.personas, back=back, problem=problem
+        room,
+        "signin.html",
+        status=status,
+        csrf=csrf,
+        personas=room.personas,
+        back=back,
+        problem=problem,
+        national=room.sign_in.national is not None,
     )
     session.remember_visitor(response, visitor, request)
     return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from urllib.parse import parse_qsl, quote
 
@@ -132,6 +133,64 @@ def test_a_hundred_levels_are_read_and_one_more_is_not() -> None:
 
 def test_an_escaped_backslash_before_u0000_is_plain_text() -> None:
     assert media.read_json(b'{"a":"\\\\u0000"}') == {"a": "\\u0000"}
+
+
+@pytest.mark.parametrize(
+    ("body", "at"),
+    [
+        (b'{"a":1,"a":1}', "a"),
+        (b'{"resourceType":"Patient","name":[{"family":"A"},{"given":["B"],"given":["C"]}]}', "Patient.name[1].given"),
+        (b'{"a" :1,"b":2,"a":3}', "a"),
+        (b'{"a"\n:1,"b":{"c":[[{"x":1,"x":2}]]}}', "b.c[0][0].x"),
+        (b'{"a":1,"\\u0061":2}', "a"),
+        (b'{"a":1,"b":"\\u003ax","a":2}', "a"),
+        (b'{"a":1,"b":"\\":","a":2}', "a"),
+        (b'{"a\\\\":1,"a\\\\":2}', "a\\"),
+        (b'{"entry":[{"resource":{"resourceType":"Patient","id":"x","id":"y"}}]}', "entry[0].resource.id"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_with_its_place(body: bytes, at: str) -> None:
+    with pytest.raises(errors.Unreadable) as refused:
+        media.read_json(body)
+    assert refused.value.at == at
+
+
+class _Pairs(list[tuple[str, object]]):
+    """An object, written as it is: also with a key twice."""
+
+
+_TEXTS = st.text(alphabet='a":\\ \n:é', max_size=4)
+_VALUES = st.recursive(
+    st.none() | st.integers(-(10**30), 10**30) | st.decimals(allow_nan=False, allow_infinity=False, places=3) | _TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(_TEXTS, inner), max_size=3).map(_Pairs),
+    max_leaves=12,
+)
+
+
+def _written(value: object, blank: str, ascii: bool) -> str:
+    if isinstance(value, _Pairs):
+        pairs = (f"{json.dumps(name, ensure_ascii=ascii)}{blank}:{_written(one, blank, ascii)}" for name, one in value)
+        return "{" + ",".join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(_written(one, blank, ascii) for one in value) + "]"
+    return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=ascii)
+
+
+def _has_twice(value: object) -> bool:
+    if isinstance(value, _Pairs):
+        names = [name for name, _ in value]
+        return len(set(names)) < len(names) or any(_has_twice(one) for _, one in value)
+    return isinstance(value, list) and any(map(_has_twice, value))
+
+
+@given(value=_VALUES, blank=st.sampled_from(["", " ", "\n "]), ascii=st.booleans())
+def test_repeated_keys_are_found_and_nothing_else_is(value: object, blank: str, ascii: bool) -> None:
+    body = _written(_Pairs([("a", value)]), blank, ascii)
+    if _has_twice(_Pairs([("a", value)])):
+        with pytest.raises(errors.Unreadable):
+            media.read_json(body.encode())
+    else:
+        media.read_json(body.encode())
 
 
 def test_parameters_are_decoded_once() -> None:

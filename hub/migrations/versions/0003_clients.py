@@ -1,0 +1,37 @@
+"""Software that signs in by itself, the statements that it has used, and sessions of a national sign-in."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create the tables and the column."""
+    op.add_column("token", sa.Column("session", sa.Text, nullable=False, server_default=""))
+    op.create_index("ix_token_session", "token", ["session"])
+    op.create_table(
+        "client",
+        sa.Column("id", sa.Text, primary_key=True),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("name", "scopes", "jwks_url", "jwks")),
+        sa.Column("created", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "assertion",
+        sa.Column("digest", sa.LargeBinary, primary_key=True),
+        sa.Column("expires", sa.BigInteger, nullable=False),
+    )
+    op.create_index("ix_assertion_expires", "assertion", ["expires"])
+
+
+def downgrade() -> None:
+    """Forget every software and which session a token is of."""
+    op.drop_table("assertion")
+    op.drop_table("client")
+    op.drop_index("ix_token_session", "token")
+    op.drop_column("token", "session")

@@ -1,0 +1,251 @@
+"""How does a software get a token, and what does SMART say of us?
+
+SMART App Launch 2 (backend services), RFC 6749, 7523, 7662, 7009 and 8693: a software signs a statement with its key
+(`identity.assertions`) and gets a token of five minutes for scopes that both it asked for and an operator allows. Alone
+it reads the directory and metadata; patient data needs somebody who acts (LGC-14): then it shows the token that Pro
+Santé Connect gave it for that person, and gets one of an hour. Errors are the RFCs' JSON, in English: they are read by
+whoever programs the other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from common import errors
+from common.events import Events, emit
+from fhir_server import access
+from hub.national import National
+from identity import assertions, tokens
+from identity.clients import Client
+
+LIFETIME = timedelta(minutes=5)
+LIFETIME_FOR_A_PERSON = timedelta(hours=1)
+ALONE, FOR_A_PERSON = "client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN, JWT = (f"urn:ietf:params:oauth:token-type:{kind}" for kind in ("access_token", "jwt"))
+_MOST_BODY = 64 * 1024
+_NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_SCOPES = ("system/*.rs", "system/*.cruds", "system/*.read", "system/*.write")
+_OF_PEOPLE = ("user/*.rs", "user/*.cruds", "user/*.read", "user/*.write")
+
+
+class Refused(Exception):
+    """An error of RFC 6749 section 5.2. Never leaves this module."""
+
+    def __init__(self, error: str, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.error, self.text, self.status = error, text, status
+
+
+class Authority:
+    """The authorization server. `base` is our public FHIR address, whose origin the addresses under `/oauth` have."""
+
+    def __init__(
+        self, kept: tokens.Tokens, checked: assertions.Assertions, *, base: str, national: National | None = None
+    ) -> None:
+        self._tokens = kept
+        self._national = national
+        self._assertions = checked
+        origin = base.removesuffix("/fhir")
+        self.addresses = {name: f"{origin}/oauth/{name}" for name in ("token", "introspect", "revoke")}
+
+    async def software(self, form: Mapping[str, str], at: str) -> Client:
+        """Who sends this form to one of our addresses (RFC 7523). Raises Refused."""
+        if "client_secret" in form or "client_assertion" not in form:
+            raise Refused("invalid_client", "client_assertion expected: private_key_jwt is the only method", 401)
+        if form.get("client_assertion_type") != assertions.TYPE:
+            raise Refused("invalid_client", f"client_assertion_type must be {assertions.TYPE}", 401)
+        try:
+            client = await self._assertions.check(form["client_assertion"], self.addresses[at])
+        except errors.Unauthenticated as problem:
+            raise Refused("invalid_client", problem.message, 401) from None
+        if form.get("client_id", client.id) != client.id:
+            raise Refused("invalid_client", "client_id is not the issuer of client_assertion", 401)
+        return client
+
+    async def token(self, form: Mapping[str, str]) -> dict[str, Any]:
+        """RFC 6749 section 4.4 with SMART's scopes, or RFC 8693. Raises Refused."""
+        if form.get("grant_type") not in self.grants:
+            raise Refused("unsupported_grant_type", f"grant_type must be one of: {' '.join(self.grants)}")
+        client = await self.software(form, "token")
+        if form["grant_type"] == ALONE:
+            granted = _granted(form, client, "system/")
+            identity = tokens.Identity("client", client=client.id, scopes=granted, name=client.name)
+            return await self._given(identity, LIFETIME)
+        granted = _granted(form, client, "user/")
+        person = await self._person(form)
+        identity = replace(person, client=client.id, scopes=granted)
+        return {**await self._given(identity, LIFETIME_FOR_A_PERSON), "issued_token_type": ACCESS_TOKEN}
+
+    @property
+    def grants(self) -> list[str]:
+        """What may be asked for: for a person only where people can be recognised."""
+        return [ALONE, FOR_A_PERSON] if self._national else [ALONE]
+
+    async def _person(self, form: Mapping[str, str]) -> tokens.Identity:
+        """For whom a software acts. Raises Refused."""
+        assert self._national
+        if form.get("subject_token_type") not in (ACCESS_TOKEN, JWT):
+            raise Refused("invalid_request", f"subject_token_type must be {ACCESS_TOKEN} or {JWT}")
+        if form.get("requested_token_type", ACCESS_TOKEN) != ACCESS_TOKEN or "actor_token" in form:
+            raise Refused("invalid_request", f"only {ACCESS_TOKEN} is issued, and no actor_token is read")
+        try:
+            return await self._national.behind(_needed(form, "subject_token"), form.get("practitioner_role", ""))
+        except errors.Unauthenticated:
+            raise Refused("invalid_grant", "subject_token is not, or no longer, good at Pro Sante Connect") from None
+        except errors.Forbidden:
+            raise Refused("access_denied", "nobody here is that person, or works as that practitioner_role") from None
+        except errors.Conflict as several:
+            raise Refused("invalid_target", f"say which practitioner_role: {several.message}") from None
+        except errors.Unavailable:
+            raise Refused("temporarily_unavailable", "Pro Sante Connect does not answer", 503) from None
+
+    async def _given(self, identity: tokens.Identity, lifetime: timedelta) -> dict[str, Any]:
+        text = await asyncio.to_thread(self._tokens.mint, identity, lifetime)
+        emit(Events.IDN_010, client=identity.client, scopes=len(identity.scopes), person=bool(identity.actor))
+        seconds, scope = int(lifetime.total_seconds()), " ".join(identity.scopes)
+        return {"access_token": text, "token_type": "bearer", "expires_in": seconds, "scope": scope}
+
+    async def introspect(self, form: Mapping[str, str]) -> dict[str, Any]:
+        """RFC 7662: what a token stands for, told to the software that it was given to. Raises Refused."""
+        client = await self.software(form, "introspect")
+        found = await asyncio.to_thread(self._tokens.told, _needed(form, "token"))
+        if found is None or found.identity.client != client.id:
+            return {"active": False}
+        identity = found.identity
+        told: dict[str, Any] = {
+            "active": True,
+            "client_id": identity.client,
+            "scope": " ".join(identity.scopes),
+            "iat": found.created // 1_000_000,
+            "exp": found.expires // 1_000_000,
+            "token_type": "bearer",
+        }
+        return told | ({"sub": identity.actor} if identity.actor else {})
+
+    async def revoke(self, form: Mapping[str, str]) -> dict[str, Any]:
+        """RFC 7009: the software gives a token of its own back; of others nothing is said or done. Raises Refused."""
+        client = await self.software(form, "revoke")
+        text = _needed(form, "token")
+        found = await asyncio.to_thread(self._tokens.told, text)
+        if found is not None and found.identity.client == client.id:
+            await asyncio.to_thread(self._tokens.revoke, text)
+        return {}
+
+    def configuration(self) -> dict[str, Any]:
+        """What a client discovers (SMART App Launch 2, `.well-known/smart-configuration`): what is really there."""
+        return {
+            "token_endpoint": self.addresses["token"],
+            "introspection_endpoint": self.addresses["introspect"],
+            "revocation_endpoint": self.addresses["revoke"],
+            "grant_types_supported": self.grants,
+            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": list(assertions.ALGORITHMS),
+            "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "revocation_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "scopes_supported": [*_SCOPES, *(_OF_PEOPLE if self._national else ())],
+            "code_challenge_methods_supported": ["S256"],
+            "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
+        }
+
+    def security(self) -> dict[str, Any]:
+        """The same for the CapabilityStatement (`rest.security`)."""
+        uris = [{"url": name, "valueUri": address} for name, address in self.addresses.items()]
+        coding = {"system": _SERVICES, "code": "SMART-on-FHIR", "display": "SMART-on-FHIR"}
+        return {"extension": [{"url": _URIS, "extension": uris}], "service": [{"coding": [coding]}]}
+
+
+def router(authority: Authority, national: National | None = None) -> APIRouter:
+    """The addresses under `/oauth`, and the one under the FHIR base; `national` hears of sessions that ended."""
+    made = APIRouter(tags=["oauth"])
+
+    @made.post("/oauth/token")
+    async def token(request: Request) -> Response:
+        return await _answered(request, authority.token)
+
+    @made.post("/oauth/introspect")
+    async def introspect(request: Request) -> Response:
+        return await _answered(request, authority.introspect)
+
+    @made.post("/oauth/revoke")
+    async def revoke(request: Request) -> Response:
+        return await _answered(request, authority.revoke)
+
+    @made.post("/oauth/backchannel-logout")
+    async def logout(request: Request) -> Response:
+        async def ended(form: Mapping[str, str]) -> dict[str, Any]:
+            if national is None:
+                raise Refused("invalid_request", "no national sign-in is set up here")
+            try:
+                await national.ended(_needed(form, "logout_token"))
+            except errors.Unauthenticated:
+                raise Refused("invalid_request", "this logout_token is not to be believed") from None
+            except errors.Unavailable:
+                raise Refused("temporarily_unavailable", "the issuer does not answer", 503) from None
+            return {}
+
+        return await _answered(request, ended)
+
+    @made.get("/fhir/.well-known/smart-configuration")
+    async def configuration() -> Response:
+        return _json(authority.configuration(), headers={"Access-Control-Allow-Origin": "*"})
+
+    return made
+
+
+def _granted(form: Mapping[str, str], client: Client, kind: str) -> tuple[str, ...]:
+    """The scopes of this kind that were asked for, as far as the software has them. Raises Refused for none."""
+    asked = [one for one in form.get("scope", "").split() if one.startswith(kind)]
+    granted = tuple(dict.fromkeys(one for scope in asked for one in access.narrowed(scope, client.scopes)))
+    if not granted:
+        allowed = " ".join(one for one in client.scopes if one.startswith(kind)) or f"none that begins with {kind}"
+        raise Refused("invalid_scope", f"none of the scopes asked for is allowed; this software has: {allowed}")
+    return granted
+
+
+async def _answered(request: Request, ask: Any) -> Response:
+    try:
+        return _json(await ask(await _form(request)), headers=_NEVER_KEPT)
+    except Refused as refused:
+        emit(Events.IDN_011, path=request.url.path, error=refused.error)
+        told = {"error": refused.error, "error_description": refused.text}
+        headers = _NEVER_KEPT | ({"WWW-Authenticate": "Bearer"} if refused.status == 401 else {})
+        return _json(told, refused.status, headers=headers)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The parameters of a form. Raises Refused for another content, for too much of it, and for one given twice."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise Refused("invalid_request", "send application/x-www-form-urlencoded")
+    body = b""
+    async for some in request.stream():
+        body += some
+        if len(body) > _MOST_BODY:
+            raise Refused("invalid_request", "the form is too long", 413)
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=False, max_num_fields=50, errors="strict")
+    except ValueError:
+        raise Refused("invalid_request", "the form cannot be read") from None
+    form = dict(pairs)
+    if len(form) != len(pairs):
+        raise Refused("invalid_request", "a parameter is given twice")
+    return form
+
+
+def _needed(form: Mapping[str, str], name: str) -> str:
+    if name not in form:
+        raise Refused("invalid_request", f"{name} is missing")
+    return form[name]
+
+
+def _json(content: dict[str, Any], status: int = 200, *, headers: Mapping[str, str]) -> Response:
+    return Response(msgspec.json.encode(content), status, dict(headers), media_type="application/json")

@@ -1,0 +1,243 @@
+"""Who does Pro Santé Connect say that this person is?
+
+OpenID Connect with an authorization code, PKCE and a nonce. The issuer's own addresses and keys come from its discovery
+document, whose name is not the standard one, so the whole address of it is a setting. What it says is believed only
+when its signature, issuer, audience, times, nonce and level of authentication (`acr`) are right.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+from joserfc import errors as jose
+from joserfc import jwk, jwt
+
+from common import clock, errors
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
+SKEW_SECONDS = 30
+_LONGEST_LOGOUT_SECONDS = 600
+_SECONDS = 8.0
+_KEPT_SECONDS = 3600.0
+_AGAIN_SECONDS = 10.0
+_MOST_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """How the provider knows us. `discovery` is the whole address of its document, `acr` the level that we demand."""
+
+    discovery: str
+    client_id: str
+    client_secret: str
+    acr: str = "eidas1"
+    scope: str = "openid scope_all"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A sign-in under way; the browser keeps it, sealed (`sealing`). `url` is where to send the person."""
+
+    url: str
+    state: str
+    nonce: str
+    verifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """What was said of a person. `session` names the sign-in there (`issuer#sid`)."""
+
+    claims: Mapping[str, Any]
+    session: str
+
+
+@dataclass(slots=True)
+class _Known:
+    since: float = -_KEPT_SECONDS
+    document: dict[str, Any] = field(default_factory=dict)
+    keys_since: float = -_AGAIN_SECONDS
+    keys: jwk.KeySet | None = None
+
+
+class Provider:
+    """The other side of a sign-in, for one process."""
+
+    def __init__(self, registration: Registration, now: clock.Clock) -> None:
+        self._our = registration
+        self._now = now
+        self._known = _Known()
+
+    async def begin(self, redirect: str) -> Begun:
+        """Start a sign-in that comes back to `redirect`. Raises Unavailable when the provider does not answer."""
+        state, nonce, verifier = secrets.token_urlsafe(24), secrets.token_hex(32), secrets.token_urlsafe(48)
+        asked = {
+            "response_type": "code",
+            "client_id": self._our.client_id,
+            "redirect_uri": redirect,
+            "scope": self._our.scope,
+            "acr_values": self._our.acr,
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": urlsafe_b64encode(sha256(verifier.encode()).digest()).decode().rstrip("="),
+            "code_challenge_method": "S256",
+        }
+        address = (await self._document())["authorization_endpoint"]
+        return Begun(f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}", state, nonce, verifier)
+
+    async def finish(self, answer: Mapping[str, str], begun: Begun, redirect: str) -> SignedIn:
+        """Turn what the browser brought back into the person.
+
+        Raises Unauthenticated when the provider refused or says something that is not to be believed, Unavailable.
+        """
+        document = await self._document()
+        if not secrets.compare_digest(answer.get("state", "").encode(), begun.state.encode()):
+            raise errors.Unauthenticated("cette connexion n'a pas été commencée ici : recommencez")
+        if answer.get("iss", document["issuer"]) != document["issuer"]:
+            raise errors.Unauthenticated("la réponse vient d'un autre fournisseur d'identité")
+        if "code" not in answer:
+            raise errors.Unauthenticated("la connexion a été refusée ou abandonnée")
+        given = await self._exchange(document, answer["code"], begun, redirect)
+        claims = await self._believed(str(given.get("id_token", "")), document)
+        if claims.get("nonce") != begun.nonce:
+            raise errors.Unauthenticated("l'identité reçue est celle d'une autre connexion (nonce)")
+        if claims.get("acr") != self._our.acr:
+            raise errors.Unauthenticated(f"niveau d'authentification insuffisant : {self._our.acr} demandé")
+        said = await self._user_info(document, str(given.get("access_token", "")))
+        if said.get("sub") != claims["sub"]:
+            raise errors.Unauthenticated("les deux identités reçues ne sont pas de la même personne")
+        return SignedIn(said, f"{document['issuer']}#{claims.get('sid') or claims['sub']}")
+
+    async def behind(self, access_token: str) -> SignedIn:
+        """Whose access token of the provider this is, which another software was given (RFC 7662).
+
+        Raises Unauthenticated when it opens nothing there any more, or came from a weaker sign-in; Unavailable.
+        """
+        document = await self._document()
+        form = {"token": access_token, "token_type_hint": "access_token"}
+        if "introspection_endpoint" not in document:
+            raise errors.Unavailable("Pro Santé Connect ne dit rien de ses jetons ; réessayez plus tard")
+        status, found = await _asked("POST", document["introspection_endpoint"], data=form, auth=self._auth)
+        told = _object(found) if status == 200 else {}
+        if told.get("active") is not True or told.get("iss", document["issuer"]) != document["issuer"]:
+            raise errors.Unauthenticated("ce jeton n'est pas, ou plus, valable chez Pro Santé Connect")
+        if told.get("acr", self._our.acr) != self._our.acr:
+            raise errors.Unauthenticated(f"niveau d'authentification insuffisant : {self._our.acr} demandé")
+        said = await self._user_info(document, access_token)
+        if not told.get("sub") or said.get("sub") != told["sub"]:
+            raise errors.Unauthenticated("les deux identités reçues ne sont pas de la même personne")
+        return SignedIn(said, f"{document['issuer']}#{told.get('sid') or told.get('session_state') or told['sub']}")
+
+    @property
+    def _auth(self) -> tuple[str, str]:
+        return self._our.client_id, self._our.client_secret
+
+    async def ended(self, logout_token: str) -> str:
+        """The session that the provider says has ended (OpenID Connect Back-Channel Logout 1.0, section 2.6).
+
+        Raises Unauthenticated, Unavailable.
+        """
+        document = await self._document()
+        claims = await self._believed(logout_token, document)
+        events = claims.get("events")
+        if not isinstance(events, dict) or LOGOUT_EVENT not in events or "nonce" in claims:
+            raise errors.Unauthenticated("ce jeton n'est pas celui d'une déconnexion")
+        issued = claims.get("iat")
+        if not isinstance(issued, int) or self._now().timestamp() - issued > _LONGEST_LOGOUT_SECONDS:
+            raise errors.Unauthenticated("ce jeton de déconnexion est trop ancien")
+        return f"{document['issuer']}#{claims.get('sid') or claims['sub']}"
+
+    async def _exchange(self, document: dict[str, Any], code: str, begun: Begun, redirect: str) -> dict[str, Any]:
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect}
+        form["code_verifier"] = begun.verifier
+        status, found = await _asked("POST", document["token_endpoint"], data=form, auth=self._auth)
+        if status != 200:
+            raise errors.Unauthenticated("la connexion a expiré ou a déjà servi : recommencez")
+        return _object(found)
+
+    async def _user_info(self, document: dict[str, Any], token: str) -> dict[str, Any]:
+        status, found = await _asked("GET", document["userinfo_endpoint"], headers={"Authorization": f"Bearer {token}"})
+        if status != 200:
+            raise errors.Unauthenticated("l'identité n'a pas pu être lue : recommencez")
+        if found.lstrip()[:1] == b"{":
+            return _object(found)
+        return await self._believed(found.decode("ascii", "replace"), document, is_timed=False)
+
+    async def _believed(self, token: str, document: dict[str, Any], *, is_timed: bool = True) -> dict[str, Any]:
+        """The claims of a token of the provider for us. Raises Unauthenticated."""
+        wanted: dict[str, jwt.ClaimsOption] = {
+            "iss": {"essential": True, "value": document["issuer"]},
+            "aud": {"essential": True, "value": self._our.client_id},
+        }
+        if is_timed:
+            wanted |= {"iat": {"essential": True}, "sub": {"essential": True}}
+        rules = jwt.JWTClaimsRegistry(lambda: int(self._now().timestamp()), SKEW_SECONDS, **wanted)
+        try:
+            found = await self._verified(token, document)
+            rules.validate(found)
+        except (jose.JoseError, ValueError, TypeError, KeyError) as problem:
+            raise errors.Unauthenticated("l'identité reçue n'est pas digne de foi : recommencez") from problem
+        if "exp" not in found and "events" not in found and is_timed:
+            raise errors.Unauthenticated("l'identité reçue n'a pas de fin")
+        return dict(found)
+
+    async def _verified(self, token: str, document: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return jwt.decode(token, await self._keys(document), ALGORITHMS).claims
+        except (jose.JoseError, ValueError):
+            if time.monotonic() - self._known.keys_since < _AGAIN_SECONDS:
+                raise
+        self._known.keys = None  # signed with a key that we have not seen yet?
+        return jwt.decode(token, await self._keys(document), ALGORITHMS).claims
+
+    async def _document(self) -> dict[str, Any]:
+        known = self._known
+        if time.monotonic() - known.since >= _KEPT_SECONDS:
+            status, found = await _asked("GET", self._our.discovery)
+            needed = ("issuer", "authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
+            document = _object(found) if status == 200 else {}
+            if not all(isinstance(document.get(name), str) for name in needed):
+                raise errors.Unavailable("Pro Santé Connect ne répond pas comme attendu ; réessayez plus tard")
+            known.document, known.since = document, time.monotonic()
+        return known.document
+
+    async def _keys(self, document: dict[str, Any]) -> jwk.KeySet:
+        if self._known.keys is None:
+            status, found = await _asked("GET", document["jwks_uri"])
+            if status != 200:
+                raise errors.Unavailable("Pro Santé Connect ne répond pas ; réessayez plus tard")
+            self._known.keys = jwk.KeySet.import_key_set(json.loads(found))
+            self._known.keys_since = time.monotonic()
+        return self._known.keys
+
+
+async def _asked(method: str, url: str, **more: Any) -> tuple[int, bytes]:
+    """Status and bytes of an answer. Raises Unavailable."""
+    try:
+        async with httpx.AsyncClient(timeout=_SECONDS, follow_redirects=False) as client:
+            answer = await client.request(method, url, **more)
+    except httpx.HTTPError as problem:
+        raise errors.Unavailable("Pro Santé Connect ne répond pas ; réessayez plus tard") from problem
+    if answer.status_code >= 500 or len(answer.content) > _MOST_BYTES:
+        raise errors.Unavailable("Pro Santé Connect ne répond pas ; réessayez plus tard")
+    return answer.status_code, answer.content
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise errors.Unavailable("Pro Santé Connect ne répond pas comme attendu ; réessayez plus tard")
+    return found
