@@ -78,6 +78,7 @@ class National:
             "practitioner": f"Practitioner/{practitioner['id']}",
             "actors": [one.actor for one in hats],
             "name": name,
+            "subject": signed_in.subject,
             "session": signed_in.session,
         }
         return Arrived(hats, self._close({"ticket": ticket}, _TO_CHOOSE), kept["back"])
@@ -88,7 +89,13 @@ class National:
         if actor not in kept["actors"]:
             raise errors.Forbidden("ce profil n'est pas l'un des vôtres")
         identity = tokens.Identity(
-            "person", actor, (kept["practitioner"],), client="psc", name=kept["name"], session=kept["session"]
+            "person",
+            actor,
+            (kept["practitioner"],),
+            client="psc",
+            name=kept["name"],
+            subject=kept["subject"],
+            session=kept["session"],
         )
         return await asyncio.to_thread(self._tokens.mint, identity, LIFETIME)
 
@@ -107,12 +114,13 @@ class National:
             raise errors.Conflict(" ".join(actors))
         also = f"Practitioner/{practitioner['id']}"
         name, _ = await people.name(also, self._room)
-        return tokens.Identity("person", role or actors[0], (also,), name=name, session=signed_in.session)
+        subject, session = signed_in.subject, signed_in.session
+        return tokens.Identity("person", role or actors[0], (also,), name=name, subject=subject, session=session)
 
     async def ended(self, logout_token: str) -> None:
         """The session ended there: it ends here. Raises Unauthenticated, Unavailable."""
-        session = await self._provider.ended(logout_token)
-        await asyncio.to_thread(self._tokens.end, session)
+        signed_in = await self._provider.ended(logout_token)
+        await asyncio.to_thread(self._tokens.end, signed_in.subject, signed_in.session)
 
     async def _practitioner(self, claims: Mapping[str, Any]) -> Resource:
         numbers = list(_numbers(claims))

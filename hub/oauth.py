@@ -106,8 +106,6 @@ class Authority:
             raise Refused("access_denied", "nobody here is that person, or works as that practitioner_role") from None
         except errors.Conflict as several:
             raise Refused("invalid_target", f"say which practitioner_role: {several.message}") from None
-        except errors.Unavailable:
-            raise Refused("temporarily_unavailable", "Pro Sante Connect does not answer", 503) from None
 
     async def _given(self, identity: tokens.Identity, lifetime: timedelta) -> dict[str, Any]:
         text = await asyncio.to_thread(self._tokens.mint, identity, lifetime)
@@ -189,8 +187,6 @@ def router(authority: Authority, national: National | None = None) -> APIRouter:
                 await national.ended(_needed(form, "logout_token"))
             except errors.Unauthenticated:
                 raise Refused("invalid_request", "this logout_token is not to be believed") from None
-            except errors.Unavailable:
-                raise Refused("temporarily_unavailable", "the issuer does not answer", 503) from None
             return {}
 
         return await _answered(request, ended)
@@ -214,7 +210,10 @@ def _granted(form: Mapping[str, str], client: Client, kind: str) -> tuple[str, .
 
 async def _answered(request: Request, ask: Any) -> Response:
     try:
-        return _json(await ask(await _form(request)), headers=_NEVER_KEPT)
+        try:
+            return _json(await ask(await _form(request)), headers=_NEVER_KEPT)
+        except errors.Unavailable:
+            raise Refused("temporarily_unavailable", "the service or what it relies on does not answer", 503) from None
     except Refused as refused:
         emit(Events.IDN_011, path=request.url.path, error=refused.error)
         told = {"error": refused.error, "error_description": refused.text}

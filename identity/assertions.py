@@ -19,6 +19,7 @@ from joserfc import jwk, jws
 
 from common import clock, errors
 from identity import key_sets, tables
+from identity.answering import answering
 from identity.clients import Client, Clients
 
 ALGORITHMS = ("RS384", "ES384")
@@ -40,7 +41,10 @@ class Assertions:
         self._clients = Clients(engine, now)
 
     async def check(self, assertion: str, audience: str) -> Client:
-        """The software that signed it for `audience`, our own address. Raises Unauthenticated with what is wrong."""
+        """The software that signed it for `audience`, our own address.
+
+        Raises Unauthenticated with what is wrong, Unavailable when the database does not answer.
+        """
         signed = _parts(assertion)
         header, claims = signed.headers(), _claims(signed.payload)
         id = claims.get("iss")
@@ -100,7 +104,7 @@ class Assertions:
         digest = sha256(f"{client.id}\0{jti}".encode("utf-8", "surrogatepass")).digest()
         over = int(self._now().timestamp()) - SKEW_SECONDS
         try:
-            with self._engine.begin() as connection:
+            with answering(), self._engine.begin() as connection:
                 connection.execute(tables.assertion.delete().where(tables.assertion.c.expires < over))
                 connection.execute(tables.assertion.insert(), {"digest": digest, "expires": expires})
         except sql.exc.IntegrityError:

@@ -16,6 +16,7 @@ import sqlalchemy as sql
 
 from common import clock, errors
 from identity import key_sets, tables
+from identity.answering import answering
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -32,7 +33,7 @@ class Client:
 
 
 class Clients:
-    """The registrations in the hub's database. `engine` is a synchronous SQLAlchemy engine."""
+    """The registrations in the hub's database, a synchronous SQLAlchemy engine. All functions raise Unavailable."""
 
     def __init__(self, engine: sql.Engine, now: clock.Clock) -> None:
         self._engine = engine
@@ -59,25 +60,25 @@ class Clients:
             "jwks": jwks,
             "created": clock.micros(self._now()),
         }
-        with self._engine.begin() as connection:
+        with answering(), self._engine.begin() as connection:
             connection.execute(tables.client.insert(), row)
         return client
 
     def find(self, id: str) -> Client | None:
         """The software of that id."""
-        with self._engine.connect() as connection:
+        with answering(), self._engine.connect() as connection:
             row = connection.execute(tables.client.select().where(tables.client.c.id == id)).mappings().first()
         return _client(row) if row else None
 
     def all(self) -> list[Client]:
         """By name."""
-        with self._engine.connect() as connection:
+        with answering(), self._engine.connect() as connection:
             rows = connection.execute(tables.client.select().order_by(tables.client.c.name)).mappings().all()
         return [_client(row) for row in rows]
 
     def remove(self, id: str) -> None:
         """Forget a software and all of its tokens. Raises NotFound."""
-        with self._engine.begin() as connection:
+        with answering(), self._engine.begin() as connection:
             if not connection.execute(tables.client.delete().where(tables.client.c.id == id)).rowcount:
                 raise errors.NotFound(f"logiciel inconnu : {id}")
             connection.execute(tables.token.delete().where(tables.token.c.client == id))

@@ -6,8 +6,10 @@ whoever changes keys is not refused meanwhile; but not more often than every ten
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -69,18 +71,24 @@ class KeySets:
     def __init__(self, fetch: Fetch | None = None) -> None:
         self._fetch = fetch or over_http
         self._known: dict[str, tuple[float, Keys]] = {}
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def at(self, url: str, kid: str) -> Key | None:
         """The key of that name at this address. Raises Unavailable when nothing is known and nobody answers."""
+        if not self._is_known(url, kid):
+            async with self._asking[url]:  # many may wait for one answer
+                if not self._is_known(url, kid):
+                    try:
+                        self._known[url] = time.monotonic(), read(await self._fetch(url))
+                    except errors.Unreadable as problem:
+                        raise errors.Unavailable(problem.message, at="jwks_url") from problem
+        return self._known[url][1].get(kid)
+
+    def _is_known(self, url: str, kid: str) -> bool:
+        """Is this key there, or surely not?"""
         since, keys = self._known.get(url, (-KEPT_SECONDS, {}))
         age = time.monotonic() - since
-        if age >= KEPT_SECONDS or (kid not in keys and age >= AGAIN_SECONDS):
-            try:
-                keys = read(await self._fetch(url))
-            except errors.Unreadable as problem:
-                raise errors.Unavailable(problem.message, at="jwks_url") from problem
-            self._known[url] = time.monotonic(), keys
-        return keys.get(kid)
+        return age < (KEPT_SECONDS if kid in keys else AGAIN_SECONDS)
 
 
 async def over_http(url: str) -> bytes:

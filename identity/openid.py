@@ -56,9 +56,10 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """What was said of a person. `session` names the sign-in there (`issuer#sid`)."""
+    """What was said of a person; `subject` (`issuer#sub`) and `session` (`issuer#sid` or "") name the sign-in there."""
 
     claims: Mapping[str, Any]
+    subject: str
     session: str
 
 
@@ -116,7 +117,7 @@ class Provider:
         said = await self._user_info(document, str(given.get("access_token", "")))
         if said.get("sub") != claims["sub"]:
             raise errors.Unauthenticated("les deux identités reçues ne sont pas de la même personne")
-        return SignedIn(said, f"{document['issuer']}#{claims.get('sid') or claims['sub']}")
+        return _signed_in(said, claims, document)
 
     async def behind(self, access_token: str) -> SignedIn:
         """Whose access token of the provider this is, which another software was given (RFC 7662).
@@ -136,14 +137,14 @@ class Provider:
         said = await self._user_info(document, access_token)
         if not told.get("sub") or said.get("sub") != told["sub"]:
             raise errors.Unauthenticated("les deux identités reçues ne sont pas de la même personne")
-        return SignedIn(said, f"{document['issuer']}#{told.get('sid') or told.get('session_state') or told['sub']}")
+        return _signed_in(said, told, document)
 
     @property
     def _auth(self) -> tuple[str, str]:
         return self._our.client_id, self._our.client_secret
 
-    async def ended(self, logout_token: str) -> str:
-        """The session that the provider says has ended (OpenID Connect Back-Channel Logout 1.0, section 2.6).
+    async def ended(self, logout_token: str) -> SignedIn:
+        """The sign-in that the provider says has ended (OpenID Connect Back-Channel Logout 1.0, section 2.6).
 
         Raises Unauthenticated, Unavailable.
         """
@@ -155,7 +156,7 @@ class Provider:
         issued = claims.get("iat")
         if not isinstance(issued, int) or self._now().timestamp() - issued > _LONGEST_LOGOUT_SECONDS:
             raise errors.Unauthenticated("ce jeton de déconnexion est trop ancien")
-        return f"{document['issuer']}#{claims.get('sid') or claims['sub']}"
+        return _signed_in({}, claims, document)
 
     async def _exchange(self, document: dict[str, Any], code: str, begun: Begun, redirect: str) -> dict[str, Any]:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect}
@@ -219,6 +220,11 @@ class Provider:
             self._known.keys = jwk.KeySet.import_key_set(json.loads(found))
             self._known.keys_since = time.monotonic()
         return self._known.keys
+
+
+def _signed_in(said: Mapping[str, Any], claims: Mapping[str, Any], document: Mapping[str, Any]) -> SignedIn:
+    issuer, sid = document["issuer"], claims.get("sid") or claims.get("session_state")
+    return SignedIn(said, f"{issuer}#{claims['sub']}", f"{issuer}#{sid}" if sid else "")
 
 
 async def _asked(method: str, url: str, **more: Any) -> tuple[int, bytes]:

@@ -17,7 +17,9 @@ token = Table(
     Column("scopes", Text, nullable=False),  # SMART scopes, blank separated; empty: all that the person may do
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),  # person, client, system
-    Column("session", Text, nullable=False, server_default="", index=True),  # `issuer#sid` of a national sign-in
+    # Of a national sign-in: `issuer#sub`, and `issuer#sid` when the provider names its sessions.
+    Column("subject", Text, nullable=False, server_default="", index=True),
+    Column("session", Text, nullable=False, server_default=""),
     Column("created", BigInteger, nullable=False),  # microseconds since 1970, UTC
     Column("expires", BigInteger, nullable=False),
 )

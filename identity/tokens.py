@@ -17,6 +17,7 @@ import sqlalchemy as sql
 
 from common import clock, errors
 from identity import tables
+from identity.answering import answering
 
 REMEMBERED_SECONDS = 5.0
 REMEMBERED_TOKENS = 10_000
@@ -24,7 +25,11 @@ REMEMBERED_TOKENS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`kind` is person (somebody acts), client (software on its own) or system (the machine's operator)."""
+    """`kind` is person (somebody acts), client (software on its own) or system (the machine's operator).
+
+    `subject` (`issuer#sub`) and `session` (`issuer#sid`, "" when unknown) name the sign-in elsewhere that it came from,
+    which may end there.
+    """
 
     kind: str
     actor: str = ""
@@ -32,7 +37,8 @@ class Identity:
     client: str = ""
     scopes: tuple[str, ...] = ()
     name: str = ""
-    session: str = ""  # `issuer#sid` of the sign-in elsewhere that it came from, which may end there
+    subject: str = ""
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +70,34 @@ class Tokens:
             "scopes": " ".join(identity.scopes),
             "name": identity.name,
             "kind": identity.kind,
+            "subject": identity.subject,
             "session": identity.session,
             "created": clock.micros(now),
             "expires": clock.micros(now + lifetime),
         }
-        with self.engine.begin() as connection:
+        with answering(), self.engine.begin() as connection:
             connection.execute(tables.token.insert(), row)
         return text
 
     def revoke(self, text: str) -> None:
         """Forget a token; unknown ones are ignored."""
-        with self.engine.begin() as connection:
+        with answering(), self.engine.begin() as connection:
             connection.execute(tables.token.delete().where(tables.token.c.digest == _digest(text)))
         self._known.pop(text, None)
 
-    def end(self, session: str) -> None:
-        """Forget all tokens of a session that ended elsewhere; here at once, in other processes within seconds."""
-        with self.engine.begin() as connection:
-            connection.execute(tables.token.delete().where(tables.token.c.session == session))
-        self._known = {text: known for text, known in self._known.items() if known[1].session != session}
+    def end(self, subject: str, session: str = "") -> None:
+        """Forget the tokens of a session that ended elsewhere, or all of a subject's when it is not said which.
+
+        A token whose session is unknown ends with each. Here it is at once, in other processes within seconds.
+        """
+        columns = tables.token.c
+        which = columns.session.in_((session, "")) if session else sql.true()
+        with answering(), self.engine.begin() as connection:
+            connection.execute(tables.token.delete().where(columns.subject == subject, which))
+        self._known = {text: known for text, known in self._known.items() if known[1].subject != subject}
 
     async def check(self, text: str) -> Identity:
-        """The identity behind a token. Raises Unauthenticated when unknown or expired."""
+        """The identity behind a token. Raises Unauthenticated when unknown or expired, Unavailable."""
         found = self._known.get(text)
         if found and found[0] > time.monotonic():
             return found[1]
@@ -101,7 +113,7 @@ class Tokens:
     def told(self, text: str) -> Told | None:
         """What is kept of a token now, None when it is unknown or has expired."""
         query = tables.token.select().where(tables.token.c.digest == _digest(text))
-        with self.engine.connect() as connection:
+        with answering(), self.engine.connect() as connection:
             row = connection.execute(query).mappings().first()
         if row is None or row["expires"] <= clock.micros(self._now()):
             return None
@@ -112,6 +124,7 @@ class Tokens:
             client=row["client"],
             scopes=tuple(row["scopes"].split()),
             name=row["name"],
+            subject=row["subject"],
             session=row["session"],
         )
         return Told(identity, row["created"], row["expires"])

@@ -31,7 +31,7 @@ from hub.seed import small
 REALM = "/auth/realms/esante-wallet"
 PROTOCOL = f"{REALM}/protocol/openid-connect"
 CODE_SECONDS, ACCESS_SECONDS = 60, 120
-LIES = ("signature", "key", "nonce", "issuer", "audience", "expired", "early", "subject", "other_session")
+LIES = ("signature", "key", "nonce", "issuer", "audience", "expired", "early", "subject", "other_session", "no_session")
 
 
 @dataclass(slots=True)
@@ -186,9 +186,12 @@ def _controls(app: FastAPI, provider: Provider) -> None:
         return answer
 
     @app.post("/control")
-    async def control(request: Request) -> dict[str, Any]:
-        provider.control = await request.json()
-        return provider.control
+    async def control(request: Request) -> Response:
+        wanted: dict[str, Any] = await request.json()
+        if wanted.get("lie", LIES[0]) not in LIES:
+            return _json({"error": f"lie: {', '.join(LIES)}"}, 400)
+        provider.control = wanted
+        return _json(wanted)
 
     @app.post("/control/access")
     async def access(request: Request) -> dict[str, Any]:
@@ -276,6 +279,8 @@ async def _end(provider: Provider, persona: str) -> int:
         "jti": secrets.token_hex(8),
         "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
     }
+    if provider.control.get("lie") == "no_session":  # no lie: whoever signs out everywhere
+        del claims["sid"]
     async with httpx.AsyncClient() as client:
         answer = await client.post(provider.logout_url, data={"logout_token": provider.signed(claims)})
     return answer.status_code

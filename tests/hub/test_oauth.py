@@ -252,6 +252,19 @@ async def test_forms_that_are_none_are_told_so(place: Place) -> None:
         assert (answer.status_code, answer.json()["error"]) == (status, "invalid_request")
 
 
+async def test_a_database_that_is_away_is_said_so(place: Place) -> None:
+    away = sql.create_engine("sqlite:////no/such/folder/hub.sqlite")
+    checked = assertions.Assertions(away, place.clock)
+    application = fastapi.FastAPI()
+    application.include_router(oauth.router(oauth.Authority(tokens.Tokens(away, place.clock), checked, base=BASE)))
+    transport = httpx.ASGITransport(application, raise_app_exceptions=True)
+    place.http = httpx.AsyncClient(transport=transport, base_url="https://hub.example")
+    answer = await place.ask(place.signed())
+    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+    with pytest.raises(errors.Unavailable):
+        await tokens.Tokens(away, place.clock).check("x")
+
+
 async def test_a_software_asks_about_and_gives_back_its_own_tokens_only(place: Place) -> None:
     first = place.software
     text = (await place.ask(place.signed())).json()["access_token"]

@@ -183,6 +183,11 @@ def test_a_session_that_ends_there_ends_here_within_seconds(place: Place) -> Non
         place.control()
         assert httpx.post(end, json={"persona": "nadia"}).json()["status"] == 200
         assert browser.get("/").status_code == 303
+    with place.browser() as one, place.browser() as other:
+        assert place.sign_in(one).status_code == place.sign_in(other).status_code == 303
+        place.control(lie="no_session")
+        assert httpx.post(end, json={"persona": "nadia"}).json()["status"] == 200
+        assert one.get("/").status_code == other.get("/").status_code == 303
     refused = httpx.post(f"{place.origin}/oauth/backchannel-logout", data={"logout_token": "x"})
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
 

@@ -13,8 +13,9 @@ depends_on = None
 
 def upgrade() -> None:
     """Create the tables and the column."""
-    op.add_column("token", sa.Column("session", sa.Text, nullable=False, server_default=""))
-    op.create_index("ix_token_session", "token", ["session"])
+    for name in ("subject", "session"):
+        op.add_column("token", sa.Column(name, sa.Text, nullable=False, server_default=""))
+    op.create_index("ix_token_subject", "token", ["subject"])
     op.create_table(
         "client",
         sa.Column("id", sa.Text, primary_key=True),
@@ -33,5 +34,6 @@ def downgrade() -> None:
     """Forget every software and which session a token is of."""
     op.drop_table("assertion")
     op.drop_table("client")
-    op.drop_index("ix_token_session", "token")
+    op.drop_index("ix_token_subject", "token")
     op.drop_column("token", "session")
+    op.drop_column("token", "subject")
