@@ -35,8 +35,9 @@ class Rule:
     """What the product demands of a write. `types` None: of any. `of_people`: not of a caller who sees everything.
 
     `run(changes, caller, view)` gets all changes of a commit and gives all that are to be done: it may add and replace,
-    and must not leave out a Create, Update or Delete of the caller. It has no side effects, because a commit that lost
-    a race is tried again. It refuses by raising a HubError.
+    and must not leave out a Create, Update or Delete of the caller. It replaces bodies and never alters one in place:
+    what was checked is kept with the body that was given. It has no side effects, because a commit that lost a race is
+    tried again. It refuses by raising a HubError.
     """
 
     types: frozenset[str] | None

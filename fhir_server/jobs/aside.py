@@ -26,9 +26,12 @@ from fhir_server.store import Store
 
 _BUFFER = 1024 * 1024
 _TURN = 50  # lines that are read here before others have their turn
-_STOP_SECONDS = 3.0
+_ANSWER_SECONDS = 120.0
 _LOWER = 5  # who serves comes first
 _SIZE = struct.Struct(">Q")
+# What becomes of a pipe whose other end has died, stands still (TimeoutError is an OSError) or talks nonsense; uvloop's
+# transports raise RuntimeError.
+_LOST = (OSError, RuntimeError, asyncio.IncompleteReadError, msgspec.MsgspecError, struct.error)
 
 _encode = msgspec.msgpack.Encoder().encode
 _answer = msgspec.msgpack.Decoder(list[Line])
@@ -64,14 +67,12 @@ class Aside:
         if self._starting:
             self._starting.cancel()
             await asyncio.wait([self._starting])
-        if self._process and self._process.returncode is None:
-            assert self._process.stdin
-            self._process.stdin.close()
-            with contextlib.suppress(TimeoutError, ProcessLookupError):
-                await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
-                return
-            self._process.kill()
-            await self._process.wait()
+        if self._process:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()  # it keeps nothing
+            with contextlib.suppress(*_LOST):
+                # What it had written and nobody read holds its pipe open, and with it the end of the process.
+                await self._process.communicate()
 
     def start(self) -> None:
         """Begin to have a process, if what the store makes can be made elsewhere."""
@@ -81,9 +82,9 @@ class Aside:
     async def read(self, lines: Sequence[bytes], type: str | None) -> list[Line]:
         """One answer for each line (`lines.Reader.read`). Answers come in the order of the calls."""
         if self._is_ready:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            with contextlib.suppress(*_LOST):
                 self._send(_Ask(lines, type))
-                async with self._turn:
+                async with self._turn, asyncio.timeout(_ANSWER_SECONDS):
                     return _answer.decode(await self._receive())
             self._is_ready = False
         found: list[Line] = []
@@ -93,7 +94,7 @@ class Aside:
         return found
 
     async def _begin(self, base: str) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(*_LOST):
             command = (sys.executable, "-m", __name__)
             pipe = asyncio.subprocess.PIPE
             self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=_BUFFER)

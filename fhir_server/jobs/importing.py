@@ -35,6 +35,9 @@ BATCH, AT_ONCE, AHEAD = 1000, 3, 2
 # Bytes: with less a process would be ready when all is done.
 WORTH_A_PROCESS = 2 * 1024 * 1024
 _CHUNK_BYTES = 512 * 1024
+_PIECE_BYTES = 4 * 1024 * 1024  # a piece ends there too: several are held at once, here and in the other process
+# Of resources that are there already, whose bodies are checked in the event loop.
+_UPDATES = 50
 _SAVE_SECONDS = 1.0
 
 Told = Callable[[list[tuple[int, errors.HubError]]], None]
@@ -156,39 +159,65 @@ class _UnderWay:
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Somebody left early: what the tasks were doing is done or was never begun."""
+    """Somebody left early. What the database has been given is still committed; read again, it changes nothing."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _commit(store: Store, caller: access.Caller, ready: dict[int, Ready]) -> list[tuple[int, errors.HubError]]:
-    """Commit these, without those that are refused: the lines of these, and why."""
+    """Commit these, without those that are refused: the lines of these, and why.
+
+    Updates go in by few: the loop is held for as long as those of one commit are checked.
+    """
+    there = await store.existing(one.ref for one in ready.values())
+    parts = [{line: one for line, one in ready.items() if one.ref not in there}]
+    updates = [(line, one) for line, one in ready.items() if one.ref in there]
+    parts += [dict(updates[first : first + _UPDATES]) for first in range(0, len(updates), _UPDATES)]
+    wrong = []
+    for part in parts:
+        changes = {line: _change(one, there) for line, one in part.items()}
+        wrong += await _together(store, caller, changes)
+    return wrong
+
+
+async def _together(
+    store: Store, caller: access.Caller, ready: dict[int, Create | Update]
+) -> list[tuple[int, errors.HubError]]:
+    """Commit these at once if none is refused, else without those that are: the lines of these, and why."""
     if not ready:
         return []
-    there = await store.existing(one.ref for one in ready.values())
     try:
-        await store.commit([_change(one, there) for one in ready.values()], caller=caller)
+        await store.commit(ready.values(), caller=caller)
     except errors.Unavailable:
         raise
     except Rejected as problem:
         named = {
-            line: problem.by_ref[ref] for line, one in ready.items() if (ref := "/".join(one.ref)) in problem.by_ref
+            line: problem.by_ref[ref]
+            for line, one in ready.items()
+            if (ref := f"{one.type}/{one.id}") in problem.by_ref
         }
-        if not named:
-            return [(line, problem) for line in ready]
+        if not named:  # what a rule made of one of them
+            return await _halved(store, caller, ready, problem)
         wrong: list[tuple[int, errors.HubError]] = [
             (line, errors.Invalid("ressource non valide", issues=issues)) for line, issues in named.items()
         ]
-        return wrong + await _commit(store, caller, {line: ready[line] for line in ready.keys() - named.keys()})
+        return wrong + await _together(store, caller, {line: ready[line] for line in ready.keys() - named.keys()})
     except errors.HubError as problem:
-        if len(ready) == 1:
-            return [(line, problem) for line in ready]
-        lines = list(ready)
-        half = len(lines) // 2
-        first = await _commit(store, caller, {line: ready[line] for line in lines[:half]})
-        return first + await _commit(store, caller, {line: ready[line] for line in lines[half:]})
+        return await _halved(store, caller, ready, problem)
     return []
+
+
+async def _halved(
+    store: Store, caller: access.Caller, ready: dict[int, Create | Update], problem: errors.HubError
+) -> list[tuple[int, errors.HubError]]:
+    """Something is wrong with one of these, and nobody said with which."""
+    if len(ready) == 1:
+        return [(line, problem) for line in ready]
+    lines = list(ready)
+    half = len(lines) // 2
+    first = await _together(store, caller, {line: ready[line] for line in lines[:half]})
+    return first + await _together(store, caller, {line: ready[line] for line in lines[half:]})
 
 
 def _change(one: Ready, there: frozenset[tuple[str, str]]) -> Create | Update:
@@ -233,7 +262,7 @@ async def _oldest(ahead: deque[tuple[_Piece, asyncio.Task[list[Line]]]]) -> list
 
 async def _pieces(file: BinaryIO, place: Place) -> AsyncIterator[_Piece]:
     """The lines that are not blank, from a place on."""
-    piece, end, number = _Piece(), place.offset, place.line
+    piece, size, end, number = _Piece(), 0, place.offset, place.line
     while lines := await asyncio.to_thread(file.readlines, _CHUNK_BYTES):
         for raw in lines:
             number += 1
@@ -241,9 +270,10 @@ async def _pieces(file: BinaryIO, place: Place) -> AsyncIterator[_Piece]:
             if raw.strip():
                 piece.lines.append(raw)
                 piece.places.append((number, end))
-                if len(piece.lines) == BATCH:
+                size += len(raw)
+                if len(piece.lines) == BATCH or size >= _PIECE_BYTES:
                     yield piece
-                    piece = _Piece()
+                    piece, size = _Piece(), 0
     if piece.lines:
         yield piece
 

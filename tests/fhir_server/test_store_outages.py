@@ -13,6 +13,7 @@ import pytest
 
 from common import errors
 from fhir_server import store
+from fhir_server.engines import sqlite_write
 from fhir_server.r4 import load
 from hub.migrations import run as migrations
 from tests.fhir_server import worlds
@@ -103,4 +104,21 @@ async def test_a_file_that_cannot_be_written_refuses_without_a_word_of_sql(
     assert all(isinstance(one, errors.Unavailable) and "event" not in one.message for one in answers)
     query = worlds.ask("Patient?_total=accurate", definitions)
     assert (await record.search(query, caller=SYSTEM)).total == 0
+    await record.close()
+
+
+async def test_a_bug_in_writing_together_costs_nobody_their_commit(
+    tmp_path: Path, definitions: load.Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "hub.sqlite"
+    migrations.upgrade(path)
+    record = await store.Store.open(path, definitions)
+
+    def broken(connection: object, writes: object) -> None:
+        raise OverflowError("int too big to convert")
+
+    monkeypatch.setattr(sqlite_write, "put", broken)
+    async with asyncio.timeout(10):
+        made = await asyncio.gather(*(create(record, a_patient(f"Nom{n}")) for n in range(5)))
+        assert [await record.read("Patient", one.id, caller=SYSTEM) for one in made] == made
     await record.close()
