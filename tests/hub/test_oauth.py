@@ -7,7 +7,7 @@ import base64
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -303,6 +303,26 @@ async def test_a_software_that_is_removed_loses_its_tokens(place: Place) -> None
     assert (await place.ask(place.signed())).status_code == 401
     with pytest.raises(errors.NotFound):
         place.clients.remove(place.software.id)
+
+
+@pytest.mark.servers
+async def test_postgresql_keeps_the_same(tmp_path: Path, postgres_url: str) -> None:
+    config = hub_settings.Settings(data=tmp_path, database=postgres_url)
+    database.prepare(config)
+    place = Place(database.engine(config))
+    assertion = place.signed()
+    text = (await place.ask(assertion)).json()["access_token"]
+    assert "used before" in (await place.ask(assertion)).json()["error_description"]
+    assert (await place.ask(place.signed(iss="x\0", sub="x\0"))).status_code == 401
+    identity = (await place.tokens.check(text), tokens.Identity("person", "PractitionerRole/x", subject="i#s"))
+    kept = [place.tokens.mint(replace(identity[1], session=one), timedelta(hours=1)) for one in ("i#1", "i#2", "")]
+    place.tokens.end("i#s", "i#1")
+    assert [place.tokens.told(one) is not None for one in kept] == [False, True, False]
+    place.tokens.end("i#s")
+    assert place.tokens.told(kept[1]) is None
+    place.clients.remove(identity[0].client)
+    assert place.tokens.told(text) is None
+    place.engine.dispose()
 
 
 @pytest.mark.parametrize(
