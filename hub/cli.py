@@ -172,12 +172,14 @@ def client_add(
     scope: str = "system/*.rs",
     jwks_url: Annotated[str, typer.Option(help="Where its public keys are (preferred).")] = "",
     jwks: Annotated[Path | None, typer.Option(help="A file with its public keys.")] = None,
+    psc_client: Annotated[list[str] | None, typer.Option(help="Its client_id at Pro Santé Connect.")] = None,
     data: Data = None,
     database_url: Database = None,
 ) -> None:
     """Let a software sign in by itself with its own key (SMART Backend Services); prints its client_id.
 
-    --scope is the widest that it may be given. Alone it reads no patient data, whatever its scopes.
+    --scope is the widest that it may be given. Alone it reads no patient data, whatever its scopes. For people it acts
+    by tokens that Pro Santé Connect gave to --psc-client (may be repeated).
     """
     scopes = tuple(scope.split())
     if wrong := [one for one in scopes if not access.is_scope(one)]:
@@ -185,7 +187,8 @@ def client_add(
     config = _settings(data, database_url)
     database.prepare(config)
     keys = jwks.read_text() if jwks else ""
-    typer.echo(database.softwares(config).register(name, scopes, jwks_url=jwks_url, jwks=keys).id)
+    known = tuple(psc_client or ())
+    typer.echo(database.softwares(config).register(name, scopes, jwks_url=jwks_url, jwks=keys, psc_clients=known).id)
 
 
 @client_app.command("list")

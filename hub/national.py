@@ -8,9 +8,10 @@ the hub's secret and good for minutes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from hashlib import blake2b
@@ -21,11 +22,13 @@ from common import errors
 from fhir_server import cursors
 from hub import people, settings
 from hub.room import Resource, Room
-from identity import openid, tokens
+from identity import openid, tokens, used
 from mapping import systems
 
 CAME_BACK = "/connexion/psc/retour"
 LIFETIME = timedelta(hours=4)  # as long as a session lasts there
+_MARKED_SECONDS = 3600  # an end is remembered for longer than a sign-in or a choice takes
+_MOST_BACK, _MOST_HATS = 512, 20  # what a cookie has room for
 _UNDER_WAY = timedelta(minutes=10)
 _TO_CHOOSE = timedelta(minutes=5)
 _NUMBER = re.compile(r"[A-Za-z0-9/._-]{1,64}")
@@ -56,13 +59,15 @@ class National:
         self._provider = provider
         self._room = room
         self._tokens = kept
+        self._used = used.Used(kept.engine, room.now)
         self._redirect = f"{origin}{CAME_BACK}"
         self._seal = cursors.Seal(blake2b(key=room.secret, person=b"hub sign-in").digest()[: cursors.SECRET_BYTES])
 
     async def begin(self, back: str) -> tuple[str, str]:
         """Where to send the person, and what their browser has to bring back. Raises Unavailable."""
-        begun = await self._provider.begin(self._redirect)
-        return begun.url, self._close({"begun": asdict(begun), "back": back}, _UNDER_WAY)
+        url, begun = await self._provider.begin(self._redirect)
+        back = back if len(back) <= _MOST_BACK else "/"
+        return url, self._close({"begun": asdict(begun), "back": back}, _UNDER_WAY)
 
     async def finish(self, answer: Mapping[str, str], sealed: str) -> Arrived:
         """Who came back, and as what they may work.
@@ -72,7 +77,7 @@ class National:
         kept = self._open(sealed, "begun")
         signed_in = await self._provider.finish(answer, openid.Begun(**kept["begun"]), self._redirect)
         practitioner = await self._practitioner(signed_in.claims)
-        hats = await self._hats(practitioner)
+        hats = [await self._hat(role) for role in await self._roles(practitioner)]
         name, _ = await people.name(f"Practitioner/{practitioner['id']}", self._room)
         ticket = {
             "practitioner": f"Practitioner/{practitioner['id']}",
@@ -81,13 +86,16 @@ class National:
             "subject": signed_in.subject,
             "session": signed_in.session,
         }
-        return Arrived(hats, self._close({"ticket": ticket}, _TO_CHOOSE), kept["back"])
+        return Arrived(tuple(hats), self._close({"ticket": ticket}, _TO_CHOOSE), kept["back"])
 
     async def wear(self, ticket: str, actor: str) -> str:
-        """A token for one of the hats of a ticket. Raises Unauthenticated, Forbidden for a hat that is not on it."""
-        kept = self._open(ticket, "ticket")["ticket"]
+        """A token for one of the hats of a ticket, once. Raises Unauthenticated, Forbidden for another hat."""
+        content = self._open(ticket, "ticket")
+        kept, until = content["ticket"], int(content["until"])
         if actor not in kept["actors"]:
             raise errors.Forbidden("ce profil n'est pas l'un des vôtres")
+        if not await asyncio.to_thread(self._used.once, f"ticket\0{ticket}", until):
+            raise errors.Unauthenticated("cette connexion a déjà servi : recommencez")
         identity = tokens.Identity(
             "person",
             actor,
@@ -97,17 +105,23 @@ class National:
             subject=kept["subject"],
             session=kept["session"],
         )
-        return await asyncio.to_thread(self._tokens.mint, identity, LIFETIME)
+        token = await asyncio.to_thread(self._tokens.mint, identity, LIFETIME)
+        if await asyncio.to_thread(self._has_ended, identity, until - int(_TO_CHOOSE.total_seconds())):
+            await asyncio.to_thread(self._tokens.revoke, token)
+            raise errors.Unauthenticated("cette session Pro Santé Connect est terminée : recommencez")
+        return token
 
-    async def behind(self, access_token: str, role: str = "") -> tokens.Identity:
+    async def behind(self, access_token: str, clients: Collection[str], role: str = "") -> tokens.Identity:
         """The person whose access token of Pro Santé Connect a software shows, in one of their hats.
+
+        `clients` are the software's ids at Pro Santé Connect: a token given to another is refused.
 
         `role` says which (`PractitionerRole/x`), and must when there are several. Raises Unauthenticated, Forbidden,
         Conflict when the hat is not said, Unavailable.
         """
-        signed_in = await self._provider.behind(access_token)
+        signed_in = await self._provider.behind(access_token, clients)
         practitioner = await self._practitioner(signed_in.claims)
-        actors = [one.actor for one in await self._hats(practitioner)]
+        actors = [f"PractitionerRole/{one['id']}" for one in await self._roles(practitioner)]
         if role and role not in actors:
             raise errors.Forbidden("ce profil n'est pas l'un des vôtres")
         if not role and len(actors) > 1:
@@ -120,6 +134,9 @@ class National:
     async def ended(self, logout_token: str) -> None:
         """The session ended there: it ends here. Raises Unauthenticated, Unavailable."""
         signed_in = await self._provider.ended(logout_token)
+        # First the mark, then the tokens: one that is being made meanwhile sees the mark (`wear`).
+        until = int(self._room.now().timestamp()) + _MARKED_SECONDS
+        await asyncio.to_thread(self._used.mark, f"ended\0{signed_in.session or signed_in.subject}", until)
         await asyncio.to_thread(self._tokens.end, signed_in.subject, signed_in.session)
 
     async def _practitioner(self, claims: Mapping[str, Any]) -> Resource:
@@ -127,7 +144,7 @@ class National:
         searched = [f"urn:oid:{systems.PROFESSIONALS}|{one}" for one in numbers]
         searched += [f"{systems.RPPS}|{one[1:]}" for one in numbers if one.startswith("8") and len(one) == 12]
         found = await self._room.find("Practitioner", identifier=",".join(searched)) if searched else []
-        active = [one for one in found if one.get("active", True)]
+        active = [one for one in found if one.get("active", True) and self._has_one(one, searched)]
         if not active:
             raise errors.Forbidden("vous n'avez pas encore de compte ici : demandez-le à votre structure ou au DAC")
         if len(active) > 1:
@@ -136,19 +153,40 @@ class National:
             )
         return active[0]
 
-    async def _hats(self, practitioner: Resource) -> tuple[Hat, ...]:
+    def _has_one(self, practitioner: Resource, searched: Collection[str]) -> bool:
+        """Is one of these numbers theirs now? One that a letter or a mail said of them is not (`use` temp)."""
+        held = [one for one in practitioner.get("identifier", ()) if one.get("use") not in ("temp", "old")]
+        return any(
+            f"{one.get('system')}|{one.get('value')}" in searched and self._is_current(one.get("period"))
+            for one in held
+        )
+
+    async def _roles(self, practitioner: Resource) -> list[Resource]:
         roles = await self._room.find("PractitionerRole", practitioner=f"Practitioner/{practitioner['id']}")
-        active = sorted((one for one in roles if one.get("active", True)), key=_id)
+        active = [one for one in roles if one.get("active", True) and self._is_current(one.get("period"))]
         if not active:
             raise errors.Forbidden("l'annuaire ne vous connaît aucune situation d'exercice active")
-        return tuple([Hat(f"PractitionerRole/{one['id']}", await self._label(one)) for one in active])
+        return sorted(active, key=_id)[:_MOST_HATS]
 
-    async def _label(self, role: Resource) -> str:
+    def _is_current(self, period: Resource | None) -> bool:
+        today = f"{self._room.now():%Y-%m-%d}"
+        begin, end = ((period or {}).get(name, "")[:10] for name in ("start", "end"))
+        return (not begin or begin <= today) and (not end or end >= today[: len(end)])
+
+    async def _hat(self, role: Resource) -> Hat:
         profession = next((str(one.get("text", "")) for one in role.get("code", ())), "")
         place = ""
-        if structure := role.get("organization", {}).get("reference"):
-            place, _ = await people.name(structure, self._room)
-        return ", ".join(part for part in (profession, place) if part) or str(role["id"])
+        with contextlib.suppress(errors.NotFound, errors.Gone):  # a structure that is elsewhere, or not there any more
+            if structure := role.get("organization", {}).get("reference"):
+                place, _ = await people.name(structure, self._room)
+        label = ", ".join(part for part in (profession, place) if part) or str(role["id"])
+        return Hat(f"PractitionerRole/{role['id']}", label)
+
+    def _has_ended(self, identity: tokens.Identity, since: int) -> bool:
+        """Was it said that this session is over, or all of the subject's since then (in seconds since 1970)?"""
+        if identity.session and self._used.until(f"ended\0{identity.session}"):
+            return True
+        return self._used.until(f"ended\0{identity.subject}") - _MARKED_SECONDS >= since
 
     def _close(self, content: dict[str, Any], lifetime: timedelta) -> str:
         until = (self._room.now() + lifetime).timestamp()

@@ -3,8 +3,8 @@
 SMART App Launch 2 (backend services), RFC 6749, 7523, 7662, 7009 and 8693: a software signs a statement with its key
 (`identity.assertions`) and gets a token of five minutes for scopes that both it asked for and an operator allows. Alone
 it reads the directory and metadata; patient data needs somebody who acts (LGC-14): then it shows the token that Pro
-Santé Connect gave it for that person, and gets one of an hour. Errors are the RFCs' JSON, in English: they are read by
-whoever programs the other end.
+Santé Connect gave it for that person, and gets one of a quarter of an hour. Errors are the RFCs' JSON, in English: they
+are read by whoever programs the other end.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ from identity import assertions, tokens
 from identity.clients import Client
 
 LIFETIME = timedelta(minutes=5)
-LIFETIME_FOR_A_PERSON = timedelta(hours=1)
+# Nobody tells us when a session ends at Pro Santé Connect that the software began: so it has to show that it goes on.
+LIFETIME_FOR_A_PERSON = timedelta(minutes=15)
 ALONE, FOR_A_PERSON = "client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN, JWT = (f"urn:ietf:params:oauth:token-type:{kind}" for kind in ("access_token", "jwt"))
 _MOST_BODY = 64 * 1024
 _NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
-_SCOPES = ("system/*.rs", "system/*.cruds", "system/*.read", "system/*.write")
+_SCOPES = ("system/*.rs", "system/*.read")
+_MOST_SCOPES = 100
 _OF_PEOPLE = ("user/*.rs", "user/*.cruds", "user/*.read", "user/*.write")
 
 
@@ -82,7 +84,7 @@ class Authority:
             identity = tokens.Identity("client", client=client.id, scopes=granted, name=client.name)
             return await self._given(identity, LIFETIME)
         granted = _granted(form, client, "user/")
-        person = await self._person(form)
+        person = await self._person(form, client)
         identity = replace(person, client=client.id, scopes=granted)
         return {**await self._given(identity, LIFETIME_FOR_A_PERSON), "issued_token_type": ACCESS_TOKEN}
 
@@ -91,15 +93,18 @@ class Authority:
         """What may be asked for: for a person only where people can be recognised."""
         return [ALONE, FOR_A_PERSON] if self._national else [ALONE]
 
-    async def _person(self, form: Mapping[str, str]) -> tokens.Identity:
+    async def _person(self, form: Mapping[str, str], client: Client) -> tokens.Identity:
         """For whom a software acts. Raises Refused."""
         assert self._national
         if form.get("subject_token_type") not in (ACCESS_TOKEN, JWT):
             raise Refused("invalid_request", f"subject_token_type must be {ACCESS_TOKEN} or {JWT}")
         if form.get("requested_token_type", ACCESS_TOKEN) != ACCESS_TOKEN or "actor_token" in form:
             raise Refused("invalid_request", f"only {ACCESS_TOKEN} is issued, and no actor_token is read")
+        if not client.psc_clients:
+            raise Refused("unauthorized_client", "no client_id of Pro Sante Connect is registered for this software")
+        token, role = _needed(form, "subject_token"), form.get("practitioner_role", "")
         try:
-            return await self._national.behind(_needed(form, "subject_token"), form.get("practitioner_role", ""))
+            return await self._national.behind(token, client.psc_clients, role)
         except errors.Unauthenticated:
             raise Refused("invalid_grant", "subject_token is not, or no longer, good at Pro Sante Connect") from None
         except errors.Forbidden:
@@ -200,7 +205,7 @@ def router(authority: Authority, national: National | None = None) -> APIRouter:
 
 def _granted(form: Mapping[str, str], client: Client, kind: str) -> tuple[str, ...]:
     """The scopes of this kind that were asked for, as far as the software has them. Raises Refused for none."""
-    asked = [one for one in form.get("scope", "").split() if one.startswith(kind)]
+    asked = [one for one in form.get("scope", "").split() if one.startswith(kind)][:_MOST_SCOPES]
     granted = tuple(dict.fromkeys(one for scope in asked for one in access.narrowed(scope, client.scopes)))
     if not granted:
         allowed = " ".join(one for one in client.scopes if one.startswith(kind)) or f"none that begins with {kind}"
@@ -214,6 +219,8 @@ async def _answered(request: Request, ask: Any) -> Response:
             return _json(await ask(await _form(request)), headers=_NEVER_KEPT)
         except errors.Unavailable:
             raise Refused("temporarily_unavailable", "the service or what it relies on does not answer", 503) from None
+        except errors.HubError as problem:
+            raise Refused("invalid_request", f"refused: {problem.code}", problem.status) from None
     except Refused as refused:
         emit(Events.IDN_011, path=request.url.path, error=refused.error)
         told = {"error": refused.error, "error_description": refused.text}

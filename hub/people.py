@@ -82,7 +82,9 @@ async def recipient(person: v2_document.Party, room: Room) -> Found:
         "name": [{"family": person.family or address, **({"given": [person.given]} if person.given else {})}],
     }
     if person.identifier:
-        practitioner["identifier"] = [{"system": f"urn:oid:{systems.PROFESSIONALS}", "value": person.identifier}]
+        # What a sender says of an addressee: it tells who is meant, and opens no account (`hub.national`).
+        number = {"use": "temp", "system": f"urn:oid:{systems.PROFESSIONALS}", "value": person.identifier}
+        practitioner["identifier"] = [number]
     practitioner_id = room.store.new_id("Practitioner", practitioner)
     role: Resource = {
         "resourceType": "PractitionerRole",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sql
@@ -18,9 +17,9 @@ from joserfc import errors as jose
 from joserfc import jwk, jws
 
 from common import clock, errors
-from identity import key_sets, tables
-from identity.answering import answering
+from identity import key_sets
 from identity.clients import Client, Clients
+from identity.used import Used
 
 ALGORITHMS = ("RS384", "ES384")
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -35,8 +34,8 @@ class Assertions:
     """Checks assertions. `engine` is a synchronous SQLAlchemy engine: what was used once is remembered there."""
 
     def __init__(self, engine: sql.Engine, now: clock.Clock, keys: key_sets.KeySets | None = None) -> None:
-        self._engine = engine
         self._now = now
+        self._used = Used(engine, now)
         self._keys = keys or key_sets.KeySets()
         self._clients = Clients(engine, now)
 
@@ -61,7 +60,8 @@ class Assertions:
         if not is_theirs:
             raise errors.Unauthenticated("the signature is not by this key")
         expires = self._until(claims, audience)
-        await asyncio.to_thread(self._use_once, client, claims["jti"], expires)
+        if not await asyncio.to_thread(self._used.once, f"{client.id}\0{claims['jti']}", expires):
+            raise errors.Unauthenticated("this jti was used before")
         return client
 
     async def _key(self, client: Client, header: dict[str, Any]) -> jwk.RSAKey | jwk.ECKey:
@@ -84,9 +84,8 @@ class Assertions:
 
     def _until(self, claims: dict[str, Any], audience: str) -> int:
         """When it ends, in seconds since 1970."""
-        aud = claims.get("aud")
-        if audience not in (aud if isinstance(aud, list) else [aud]):
-            raise errors.Unauthenticated(f"aud must be {audience}")
+        if claims.get("aud") not in (audience, [audience]):  # nobody else's besides: they could use it here
+            raise errors.Unauthenticated(f"aud must be {audience} and nothing else")
         now = int(self._now().timestamp())
         exp, nbf, iat = (_seconds(claims, name) for name in ("exp", "nbf", "iat"))
         if exp is None or exp + SKEW_SECONDS <= now:
@@ -99,16 +98,6 @@ class Assertions:
         if not isinstance(jti, str) or not 0 < len(jti) <= _MOST_JTI:
             raise errors.Unauthenticated("jti is missing or too long")
         return exp
-
-    def _use_once(self, client: Client, jti: str, expires: int) -> None:
-        digest = sha256(f"{client.id}\0{jti}".encode("utf-8", "surrogatepass")).digest()
-        over = int(self._now().timestamp()) - SKEW_SECONDS
-        try:
-            with answering(), self._engine.begin() as connection:
-                connection.execute(tables.assertion.delete().where(tables.assertion.c.expires < over))
-                connection.execute(tables.assertion.insert(), {"digest": digest, "expires": expires})
-        except sql.exc.IntegrityError:
-            raise errors.Unauthenticated("this jti was used before") from None
 
 
 def _parts(assertion: str) -> jws.CompactSignature:

@@ -23,13 +23,17 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A registered software. `scopes` are the widest that it may be given; one of `jwks_url` and `jwks` is set."""
+    """A registered software. `scopes` are the widest that it may be given; one of `jwks_url` and `jwks` is set.
+
+    `psc_clients` are its client ids at Pro Santé Connect: it acts for people by tokens that were given to these.
+    """
 
     id: str
     name: str
     scopes: tuple[str, ...]
     jwks_url: str = ""
     jwks: str = ""
+    psc_clients: tuple[str, ...] = ()
 
 
 class Clients:
@@ -39,7 +43,15 @@ class Clients:
         self._engine = engine
         self._now = now
 
-    def register(self, name: str, scopes: tuple[str, ...], *, jwks_url: str = "", jwks: str = "") -> Client:
+    def register(
+        self,
+        name: str,
+        scopes: tuple[str, ...],
+        *,
+        jwks_url: str = "",
+        jwks: str = "",
+        psc_clients: tuple[str, ...] = (),
+    ) -> Client:
         """Take a software in, under a new id.
 
         Raises Unreadable when there is not exactly one source of keys, when the address is no https one (http only on
@@ -51,13 +63,14 @@ class Clients:
             _check_address(jwks_url)
         else:
             key_sets.read(jwks.encode())
-        client = Client(secrets.token_urlsafe(16), name, scopes, jwks_url, jwks)
+        client = Client(secrets.token_urlsafe(16), name, scopes, jwks_url, jwks, psc_clients)
         row = {
             "id": client.id,
             "name": name,
             "scopes": " ".join(scopes),
             "jwks_url": jwks_url,
             "jwks": jwks,
+            "psc_clients": " ".join(psc_clients),
             "created": clock.micros(self._now()),
         }
         with answering(), self._engine.begin() as connection:
@@ -85,7 +98,14 @@ class Clients:
 
 
 def _client(row: Mapping[str, Any] | sql.RowMapping) -> Client:
-    return Client(row["id"], row["name"], tuple(row["scopes"].split()), row["jwks_url"], row["jwks"])
+    return Client(
+        row["id"],
+        row["name"],
+        tuple(row["scopes"].split()),
+        row["jwks_url"],
+        row["jwks"],
+        tuple(row["psc_clients"].split()),
+    )
 
 
 def _check_address(url: str) -> None:

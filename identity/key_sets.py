@@ -103,7 +103,7 @@ async def over_http(url: str) -> bytes:
                 found += some
                 if len(found) > MOST_BYTES:
                     raise errors.Unavailable("le jeu de clés est trop long", at="jwks_url")
-    except httpx.HTTPError as problem:
+    except (httpx.HTTPError, httpx.InvalidURL) as problem:
         raise errors.Unavailable("l'adresse des clés ne répond pas", at="jwks_url") from problem
     if answer.status_code != 200:
         raise errors.Unavailable(f"l'adresse des clés répond {answer.status_code}", at="jwks_url")

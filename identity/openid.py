@@ -7,11 +7,13 @@ when its signature, issuer, audience, times, nonce and level of authentication (
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import secrets
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -26,7 +28,7 @@ from common import clock, errors
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 SKEW_SECONDS = 30
-_LONGEST_LOGOUT_SECONDS = 600
+_LONGEST_LOGOUT_SECONDS = 120
 _SECONDS = 8.0
 _KEPT_SECONDS = 3600.0
 _AGAIN_SECONDS = 10.0
@@ -39,16 +41,15 @@ class Registration:
 
     discovery: str
     client_id: str
-    client_secret: str
+    client_secret: str = field(repr=False)
     acr: str = "eidas1"
     scope: str = "openid scope_all"
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A sign-in under way; the browser keeps it, sealed (`sealing`). `url` is where to send the person."""
+    """A sign-in under way, for the browser to keep, sealed."""
 
-    url: str
     state: str
     nonce: str
     verifier: str
@@ -56,7 +57,10 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """What was said of a person; `subject` (`issuer#sub`) and `session` (`issuer#sid` or "") name the sign-in there."""
+    """What was said of a person; `subject` (`issuer#sub`) and `session` (`issuer#sid`) name the sign-in there.
+
+    Either may be "" in what is said of an end.
+    """
 
     claims: Mapping[str, Any]
     subject: str
@@ -67,8 +71,9 @@ class SignedIn:
 class _Known:
     since: float = -_KEPT_SECONDS
     document: dict[str, Any] = field(default_factory=dict)
-    keys_since: float = -_AGAIN_SECONDS
-    keys: jwk.KeySet | None = None
+    asked: float = -_KEPT_SECONDS
+    keys_since: float = -_KEPT_SECONDS
+    keys: jwk.KeySet = field(default_factory=lambda: jwk.KeySet([]))
 
 
 class Provider:
@@ -78,9 +83,13 @@ class Provider:
         self._our = registration
         self._now = now
         self._known = _Known()
+        self._asking = asyncio.Lock()
 
-    async def begin(self, redirect: str) -> Begun:
-        """Start a sign-in that comes back to `redirect`. Raises Unavailable when the provider does not answer."""
+    async def begin(self, redirect: str) -> tuple[str, Begun]:
+        """Start a sign-in that comes back to `redirect`: where to send the person, and what to keep.
+
+        Raises Unavailable when the provider does not answer.
+        """
         state, nonce, verifier = secrets.token_urlsafe(24), secrets.token_hex(32), secrets.token_urlsafe(48)
         asked = {
             "response_type": "code",
@@ -94,7 +103,7 @@ class Provider:
             "code_challenge_method": "S256",
         }
         address = (await self._document())["authorization_endpoint"]
-        return Begun(f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}", state, nonce, verifier)
+        return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}", Begun(state, nonce, verifier)
 
     async def finish(self, answer: Mapping[str, str], begun: Begun, redirect: str) -> SignedIn:
         """Turn what the browser brought back into the person.
@@ -109,20 +118,21 @@ class Provider:
         if "code" not in answer:
             raise errors.Unauthenticated("la connexion a été refusée ou abandonnée")
         given = await self._exchange(document, answer["code"], begun, redirect)
-        claims = await self._believed(str(given.get("id_token", "")), document)
+        claims = await self._believed(str(given.get("id_token", "")), document, needs=("iat", "exp", "sub"))
         if claims.get("nonce") != begun.nonce:
             raise errors.Unauthenticated("l'identité reçue est celle d'une autre connexion (nonce)")
         if claims.get("acr") != self._our.acr:
             raise errors.Unauthenticated(f"niveau d'authentification insuffisant : {self._our.acr} demandé")
-        said = await self._user_info(document, str(given.get("access_token", "")))
+        said = await self._user_info(document, str(given.get("access_token", "")), (self._our.client_id,))
         if said.get("sub") != claims["sub"]:
             raise errors.Unauthenticated("les deux identités reçues ne sont pas de la même personne")
         return _signed_in(said, claims, document)
 
-    async def behind(self, access_token: str) -> SignedIn:
-        """Whose access token of the provider this is, which another software was given (RFC 7662).
+    async def behind(self, access_token: str, clients: Collection[str]) -> SignedIn:
+        """Whose access token of the provider this is, which one of these clients of theirs was given (RFC 7662).
 
-        Raises Unauthenticated when it opens nothing there any more, or came from a weaker sign-in; Unavailable.
+        Raises Unauthenticated when it opens nothing there any more, was given to another client, or when it does not
+        say that it came from a sign-in of our level; Unavailable.
         """
         document = await self._document()
         form = {"token": access_token, "token_type_hint": "access_token"}
@@ -132,9 +142,11 @@ class Provider:
         told = _object(found) if status == 200 else {}
         if told.get("active") is not True or told.get("iss", document["issuer"]) != document["issuer"]:
             raise errors.Unauthenticated("ce jeton n'est pas, ou plus, valable chez Pro Santé Connect")
-        if told.get("acr", self._our.acr) != self._our.acr:
+        if (told.get("client_id") or told.get("azp")) not in clients:
+            raise errors.Unauthenticated("ce jeton a été donné à un autre logiciel")
+        if told.get("acr") != self._our.acr:
             raise errors.Unauthenticated(f"niveau d'authentification insuffisant : {self._our.acr} demandé")
-        said = await self._user_info(document, access_token)
+        said = await self._user_info(document, access_token, clients)
         if not told.get("sub") or said.get("sub") != told["sub"]:
             raise errors.Unauthenticated("les deux identités reçues ne sont pas de la même personne")
         return _signed_in(said, told, document)
@@ -146,16 +158,17 @@ class Provider:
     async def ended(self, logout_token: str) -> SignedIn:
         """The sign-in that the provider says has ended (OpenID Connect Back-Channel Logout 1.0, section 2.6).
 
-        Raises Unauthenticated, Unavailable.
+        A token that says so is believed for two minutes. Raises Unauthenticated, Unavailable.
         """
         document = await self._document()
-        claims = await self._believed(logout_token, document)
+        claims = await self._believed(logout_token, document, needs=("iat", "jti"))
         events = claims.get("events")
         if not isinstance(events, dict) or LOGOUT_EVENT not in events or "nonce" in claims:
             raise errors.Unauthenticated("ce jeton n'est pas celui d'une déconnexion")
-        issued = claims.get("iat")
-        if not isinstance(issued, int) or self._now().timestamp() - issued > _LONGEST_LOGOUT_SECONDS:
+        if self._now().timestamp() - claims["iat"] > _LONGEST_LOGOUT_SECONDS:
             raise errors.Unauthenticated("ce jeton de déconnexion est trop ancien")
+        if not (claims.get("sub") or claims.get("sid")):
+            raise errors.Unauthenticated("ce jeton de déconnexion ne dit pas de qui")
         return _signed_in({}, claims, document)
 
     async def _exchange(self, document: dict[str, Any], code: str, begun: Begun, redirect: str) -> dict[str, Any]:
@@ -166,40 +179,41 @@ class Provider:
             raise errors.Unauthenticated("la connexion a expiré ou a déjà servi : recommencez")
         return _object(found)
 
-    async def _user_info(self, document: dict[str, Any], token: str) -> dict[str, Any]:
+    async def _user_info(self, document: dict[str, Any], token: str, audience: Collection[str]) -> dict[str, Any]:
         status, found = await _asked("GET", document["userinfo_endpoint"], headers={"Authorization": f"Bearer {token}"})
         if status != 200:
             raise errors.Unauthenticated("l'identité n'a pas pu être lue : recommencez")
         if found.lstrip()[:1] == b"{":
             return _object(found)
-        return await self._believed(found.decode("ascii", "replace"), document, is_timed=False)
+        return await self._believed(found.decode("ascii", "replace"), document, audience=audience)
 
-    async def _believed(self, token: str, document: dict[str, Any], *, is_timed: bool = True) -> dict[str, Any]:
-        """The claims of a token of the provider for us. Raises Unauthenticated."""
+    async def _believed(
+        self, token: str, document: dict[str, Any], *, needs: tuple[str, ...] = (), audience: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """The claims of a token of the provider for us, or for one of an `audience`. Raises Unauthenticated."""
+        audience = audience or (self._our.client_id,)
         wanted: dict[str, jwt.ClaimsOption] = {
             "iss": {"essential": True, "value": document["issuer"]},
-            "aud": {"essential": True, "value": self._our.client_id},
+            "aud": {"essential": True, "values": list(audience)},
+            **{name: {"essential": True} for name in needs},
         }
-        if is_timed:
-            wanted |= {"iat": {"essential": True}, "sub": {"essential": True}}
         rules = jwt.JWTClaimsRegistry(lambda: int(self._now().timestamp()), SKEW_SECONDS, **wanted)
         try:
             found = await self._verified(token, document)
             rules.validate(found)
         except (jose.JoseError, ValueError, TypeError, KeyError) as problem:
             raise errors.Unauthenticated("l'identité reçue n'est pas digne de foi : recommencez") from problem
-        if "exp" not in found and "events" not in found and is_timed:
-            raise errors.Unauthenticated("l'identité reçue n'a pas de fin")
+        if found.get("azp", next(iter(audience))) not in audience:
+            raise errors.Unauthenticated("l'identité reçue a été donnée à un autre logiciel")
         return dict(found)
 
     async def _verified(self, token: str, document: dict[str, Any]) -> dict[str, Any]:
+        await self._look_for_keys(document, _KEPT_SECONDS)
         try:
-            return jwt.decode(token, await self._keys(document), ALGORITHMS).claims
+            return jwt.decode(token, self._known.keys, ALGORITHMS).claims
         except (jose.JoseError, ValueError):
-            if time.monotonic() - self._known.keys_since < _AGAIN_SECONDS:
-                raise
-        self._known.keys = None  # signed with a key that we have not seen yet?
-        return jwt.decode(token, await self._keys(document), ALGORITHMS).claims
+            await self._look_for_keys(document, _AGAIN_SECONDS)  # signed with a key that we have not seen yet?
+        return jwt.decode(token, self._known.keys, ALGORITHMS).claims
 
     async def _document(self) -> dict[str, Any]:
         known = self._known
@@ -212,19 +226,40 @@ class Provider:
             known.document, known.since = document, time.monotonic()
         return known.document
 
-    async def _keys(self, document: dict[str, Any]) -> jwk.KeySet:
-        if self._known.keys is None:
+    async def _look_for_keys(self, document: dict[str, Any], age: float) -> None:
+        """Ask for the keys if those that are known are older than this and nobody asked lately. Raises Unavailable.
+
+        Known ones stay until there are others, but not longer than an hour.
+        """
+        known = self._known
+        async with self._asking:
+            now = time.monotonic()
+            if now - known.keys_since < age:
+                return
+            if now - known.asked < _AGAIN_SECONDS:
+                if known.keys.keys and now - known.keys_since < _KEPT_SECONDS:
+                    return
+                raise errors.Unavailable("Pro Santé Connect ne répond pas ; réessayez plus tard")
+            known.asked = now
             status, found = await _asked("GET", document["jwks_uri"])
             if status != 200:
                 raise errors.Unavailable("Pro Santé Connect ne répond pas ; réessayez plus tard")
-            self._known.keys = jwk.KeySet.import_key_set(json.loads(found))
-            self._known.keys_since = time.monotonic()
-        return self._known.keys
+            known.keys, known.keys_since = _key_set(found), time.monotonic()
+
+
+def _key_set(data: bytes) -> jwk.KeySet:
+    """The keys of a set that can be used; one that cannot leaves the others."""
+    found: list[jwk.Key] = []
+    for one in _object(data).get("keys", ()):
+        with contextlib.suppress(jose.JoseError, ValueError, TypeError, KeyError, AttributeError):
+            found.append(jwk.import_key(one))
+    return jwk.KeySet(found)
 
 
 def _signed_in(said: Mapping[str, Any], claims: Mapping[str, Any], document: Mapping[str, Any]) -> SignedIn:
-    issuer, sid = document["issuer"], claims.get("sid") or claims.get("session_state")
-    return SignedIn(said, f"{issuer}#{claims['sub']}", f"{issuer}#{sid}" if sid else "")
+    issuer, sub = document["issuer"], claims.get("sub")
+    sid = claims.get("sid") or claims.get("session_state")
+    return SignedIn(said, f"{issuer}#{sub}" if sub else "", f"{issuer}#{sid}" if sid else "")
 
 
 async def _asked(method: str, url: str, **more: Any) -> tuple[int, bytes]:
@@ -232,7 +267,7 @@ async def _asked(method: str, url: str, **more: Any) -> tuple[int, bytes]:
     try:
         async with httpx.AsyncClient(timeout=_SECONDS, follow_redirects=False) as client:
             answer = await client.request(method, url, **more)
-    except httpx.HTTPError as problem:
+    except (httpx.HTTPError, httpx.InvalidURL) as problem:
         raise errors.Unavailable("Pro Santé Connect ne répond pas ; réessayez plus tard") from problem
     if answer.status_code >= 500 or len(answer.content) > _MOST_BYTES:
         raise errors.Unavailable("Pro Santé Connect ne répond pas ; réessayez plus tard")

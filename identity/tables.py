@@ -33,15 +33,16 @@ client = Table(
     Column("scopes", Text, nullable=False),  # the widest it may be given, blank separated
     Column("jwks_url", Text, nullable=False),  # where its public keys are, or
     Column("jwks", Text, nullable=False),  # the keys themselves
+    Column("psc_clients", Text, nullable=False),  # as what Pro Santé Connect knows it, blank separated
     Column("created", BigInteger, nullable=False),  # microseconds since 1970, UTC
 )
 
-# What a software signed and used: the digest of its id and the statement's, until it could not be used any more.
-assertion = Table(
-    "assertion",
+# What may happen once, and what has ended (`used.py`).
+used = Table(
+    "used",
     metadata,
     Column("digest", LargeBinary, primary_key=True),
-    Column("expires", BigInteger, nullable=False, index=True),  # seconds since 1970, UTC, as the statement says
+    Column("expires", BigInteger, nullable=False, index=True),  # seconds since 1970, UTC
 )
 
 

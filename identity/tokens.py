@@ -88,13 +88,15 @@ class Tokens:
     def end(self, subject: str, session: str = "") -> None:
         """Forget the tokens of a session that ended elsewhere, or all of a subject's when it is not said which.
 
-        A token whose session is unknown ends with each. Here it is at once, in other processes within seconds.
+        A token whose session is unknown ends with each of its subject. Here it is at once, in other processes within
+        seconds.
         """
         columns = tables.token.c
-        which = columns.session.in_((session, "")) if session else sql.true()
+        unnamed = columns.subject == subject if subject else sql.false()
+        which = (columns.session == session) | (unnamed & (columns.session == "")) if session else unnamed
         with answering(), self.engine.begin() as connection:
-            connection.execute(tables.token.delete().where(columns.subject == subject, which))
-        self._known = {text: known for text, known in self._known.items() if known[1].subject != subject}
+            connection.execute(tables.token.delete().where(columns.subject != "", which))
+        self._known = {text: known for text, known in self._known.items() if not known[1].subject}
 
     async def check(self, text: str) -> Identity:
         """The identity behind a token. Raises Unauthenticated when unknown or expired, Unavailable."""

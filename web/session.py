@@ -110,7 +110,7 @@ def derived(secret: str) -> str:
 
 def check_form(given: str, secret: str) -> None:
     """Raises Forbidden when a form was not made for this browser."""
-    if not hmac.compare_digest(given.encode(), derived(secret).encode()):
+    if not secret or not hmac.compare_digest(given.encode(), derived(secret).encode()):
         raise errors.Forbidden("ce formulaire a expiré : rechargez la page puis recommencez, rien n'a été enregistré")
 
 
@@ -122,7 +122,11 @@ def check_origin(headers: Mapping[str, str], method: str) -> None:
     if method in SAFE:
         return
     site, origin = headers.get("sec-fetch-site"), headers.get("origin") or headers.get("referer", "")
-    if site not in (None, "same-origin") or not origin or urlsplit(origin).netloc != headers.get("host"):
+    try:
+        place = urlsplit(origin).netloc
+    except ValueError:
+        place = ""
+    if site not in (None, "same-origin") or not place or place != headers.get("host"):
         raise errors.Forbidden("cette demande vient d'un autre site : rien n'a été enregistré")
 
 

@@ -31,7 +31,9 @@ from hub.seed import small
 REALM = "/auth/realms/esante-wallet"
 PROTOCOL = f"{REALM}/protocol/openid-connect"
 CODE_SECONDS, ACCESS_SECONDS = 60, 120
-LIES = ("signature", "key", "nonce", "issuer", "audience", "expired", "early", "subject", "other_session", "no_session")
+LIES = tuple(
+    "signature key nonce issuer audience expired early subject other_session no_session no_subject other_client".split()
+)
 
 
 @dataclass(slots=True)
@@ -261,9 +263,11 @@ def _introspect(provider: Provider, request: Request, form: dict[str, str]) -> R
     until, session = provider.accesses.get(form.get("token", ""), (0.0, None))
     if session is None or until < time.time():
         return _json({"active": False})
-    issuer = "https://evil.example" if provider.control.get("lie") == "issuer" else provider.issuer
+    lie = provider.control.get("lie")
+    issuer = "https://evil.example" if lie == "issuer" else provider.issuer
     told = {"active": True, "iss": issuer, "sub": subject(session.persona), "sid": session.sid}
-    return _json({**told, "acr": provider.control.get("acr", "eidas1"), "exp": int(until), "client_id": "lgc"})
+    told |= {"acr": provider.control.get("acr", "eidas1"), "exp": int(until)}
+    return _json({**told, "client_id": "another" if lie == "other_client" else "lgc"})
 
 
 async def _end(provider: Provider, persona: str) -> int:
@@ -279,8 +283,10 @@ async def _end(provider: Provider, persona: str) -> int:
         "jti": secrets.token_hex(8),
         "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
     }
-    if provider.control.get("lie") == "no_session":  # no lie: whoever signs out everywhere
+    if provider.control.get("lie") == "no_session":  # no lie: somebody signs out everywhere
         del claims["sid"]
+    if provider.control.get("lie") == "no_subject":
+        del claims["sub"]
     async with httpx.AsyncClient() as client:
         answer = await client.post(provider.logout_url, data={"logout_token": provider.signed(claims)})
     return answer.status_code

@@ -101,6 +101,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
     engine.dispose()
 
 
+async def test_the_audience_may_be_a_list_of_one(place: Place) -> None:
+    assert (await place.ask(place.signed(aud=[TOKEN]))).status_code == 200
+
+
 @pytest.mark.parametrize("key", [RSA, EC], ids=["RS384", "ES384"])
 async def test_a_signed_statement_gives_a_token_of_five_minutes(place: Place, key: Key) -> None:
     answer = await place.ask(place.signed(key))
@@ -129,6 +133,7 @@ WRONG: dict[str, tuple[Callable[[Place], str], str]] = {
     "somebody else's name": (lambda place: place.signed(sub="x"), "iss and sub"),
     "no issuer": (lambda place: place.signed(iss=None, sub=None), "iss and sub"),
     "another audience": (lambda place: place.signed(aud="https://other.example/token"), "aud"),
+    "two audiences": (lambda place: place.signed(aud=[TOKEN, "https://other.example/token"]), "aud"),
     "no audience": (lambda place: place.signed(aud=None), "aud"),
     "no end": (lambda place: place.signed(exp=None), "exp"),
     "an end that has passed": (lambda place: place.signed(exp=int(NOW.timestamp()) - 11), "exp"),
@@ -318,6 +323,8 @@ async def test_postgresql_keeps_the_same(tmp_path: Path, postgres_url: str) -> N
     kept = [place.tokens.mint(replace(identity[1], session=one), timedelta(hours=1)) for one in ("i#1", "i#2", "")]
     place.tokens.end("i#s", "i#1")
     assert [place.tokens.told(one) is not None for one in kept] == [False, True, False]
+    place.tokens.end("", "i#3")
+    assert place.tokens.told(kept[1])
     place.tokens.end("i#s")
     assert place.tokens.told(kept[1]) is None
     place.clients.remove(identity[0].client)

@@ -114,6 +114,17 @@ def test_what_is_not_to_be_believed_opens_nothing(place: Place, how: dict[str, A
         assert place.sign_in(browser).status_code == 303
 
 
+def test_a_number_that_a_letter_gave_opens_no_account(place: Place) -> None:
+    place.control(number="899700007777")
+    number = {"use": "temp", "system": "urn:oid:1.2.250.1.71.4.2.1", "value": "899700007777"}
+    with place.hub.client("--system") as system, place.browser() as browser:
+        someone = {"resourceType": "Practitioner", "active": True, "identifier": [number], "name": [{"family": "X"}]}
+        id = system.post("/Practitioner", json=someone).json()["id"]
+        role = {"resourceType": "PractitionerRole", "practitioner": {"reference": f"Practitioner/{id}"}}
+        assert system.post("/PractitionerRole", json=role).status_code == 201
+        assert place.sign_in(browser).status_code == 403
+
+
 @pytest.mark.parametrize("number", ["899700009999", "", "x,899700000018", "*"])
 def test_whom_nobody_knows_is_told_what_to_do(place: Place, number: str) -> None:
     place.control(number=number)
@@ -163,9 +174,26 @@ def test_whoever_works_in_two_places_chooses_one(place: Place) -> None:
         assert browser.post("/connexion/profil", data=forged, headers=headers).status_code == 403
         chosen = {**forged, "profil": f"PractitionerRole/{second}"}
         assert browser.post("/connexion/profil", data={**chosen, "csrf": "x"}, headers=headers).status_code == 403
+        kept = {name: browser.cookies[name] for name in ("hub_psc", "hub_visitor")}
         done = browser.post("/connexion/profil", data=chosen, headers=headers)
         assert (done.status_code, done.headers["location"]) == (303, "/docs")
         assert browser.get("/").status_code == 200
+        browser.cookies.set("hub_psc", kept["hub_psc"])
+        assert browser.post("/connexion/profil", data=chosen, headers=headers).status_code == 403  # no form of ours
+        browser.cookies.set("hub_visitor", kept["hub_visitor"])
+        assert browser.post("/connexion/profil", data=chosen, headers=headers).status_code == 401  # once
+        browser.cookies.clear()
+        late = place.sign_in(browser, "lgc")
+        csrf = re.findall(r'name="csrf" value="([^"]+)"', late.text)[0]
+        assert httpx.post(f"{place.control_at}/control/end", json={"persona": "lgc"}).json()["status"] == 200
+        after = browser.post("/connexion/profil", data={**chosen, "csrf": csrf}, headers=headers)
+        assert (after.status_code, "terminée" in after.text) == (401, True)  # it ended while they chose
+        gone = {**role, "id": second, "organization": {"reference": "Organization/none"}}
+        system.put(f"/PractitionerRole/{second}", json=gone)
+        assert "médecin coordonnateur" in place.sign_in(browser, "lgc").text  # no lock-out by a structure that is gone
+        over = {**role, "id": second, "period": {"end": "2001"}}
+        system.put(f"/PractitionerRole/{second}", json=over)
+        assert place.sign_in(browser, "lgc").status_code == 303
         system.put(f"/PractitionerRole/{second}", json={**role, "id": second, "active": False})
         assert place.sign_in(browser, "lgc").status_code == 303  # one hat is left
 
@@ -185,6 +213,11 @@ def test_a_session_that_ends_there_ends_here_within_seconds(place: Place) -> Non
         assert browser.get("/").status_code == 303
     with place.browser() as one, place.browser() as other:
         assert place.sign_in(one).status_code == place.sign_in(other).status_code == 303
+        place.control(lie="no_subject")
+        assert httpx.post(end, json={"persona": "nadia"}).json()["status"] == 200
+        assert (one.get("/").status_code, other.get("/").status_code) == (200, 303)  # the newest session
+        place.control()
+        assert place.sign_in(other).status_code == 303
         place.control(lie="no_session")
         assert httpx.post(end, json={"persona": "nadia"}).json()["status"] == 200
         assert one.get("/").status_code == other.get("/").status_code == 303
@@ -227,7 +260,8 @@ def software(started: Place) -> Software:
     key = jwk.ECKey.generate_key("P-384", {"kid": "lgc"})
     file = started.hub.folder / "lgc.json"
     file.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
-    id = started.hub.run("client", "add", "Mon LGC", "--scope", "user/*.rs user/Communication.c", "--jwks", str(file))
+    words = ("--scope", "user/*.rs user/Communication.c", "--jwks", str(file), "--psc-client", "lgc")
+    id = started.hub.run("client", "add", "Mon LGC", *words)
     return Software(started, id, key)
 
 
@@ -236,7 +270,7 @@ def test_a_software_acts_for_the_person_whose_token_it_shows(place: Place, softw
     assert answer.status_code == 200, answer.text
     told = answer.json()
     assert told["scope"] == "user/*.rs user/Communication.c"
-    assert (told["issued_token_type"], told["expires_in"]) == (ACCESS, 3600)
+    assert (told["issued_token_type"], told["expires_in"]) == (ACCESS, 900)
     with software.fhir(told["access_token"]) as fhir, place.hub.client("--persona", "nadia") as nadia:
         mine = fhir.get("/Task", params={"code": "inbox"}).json()
         ids = [one["resource"]["id"] for one in mine["entry"]]
@@ -256,7 +290,9 @@ def test_a_software_acts_for_the_person_whose_token_it_shows(place: Place, softw
         ({}, {"subject_token": "unknown"}, "invalid_grant"),
         ({"lie": "issuer"}, {}, "invalid_grant"),
         ({"lie": "subject"}, {}, "invalid_grant"),
+        ({"lie": "other_client"}, {}, "invalid_grant"),
         ({"acr": "eidas0"}, {}, "invalid_grant"),
+        ({"acr": None}, {}, "invalid_grant"),
         ({"number": "899700009999"}, {}, "access_denied"),
         ({}, {"practitioner_role": "PractitionerRole/karim"}, "access_denied"),
         ({}, {"subject_token_type": "urn:ietf:params:oauth:token-type:saml2"}, "invalid_request"),

@@ -19,20 +19,20 @@ def upgrade() -> None:
     op.create_table(
         "client",
         sa.Column("id", sa.Text, primary_key=True),
-        *(sa.Column(name, sa.Text, nullable=False) for name in ("name", "scopes", "jwks_url", "jwks")),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("name", "scopes", "jwks_url", "jwks", "psc_clients")),
         sa.Column("created", sa.BigInteger, nullable=False),
     )
     op.create_table(
-        "assertion",
+        "used",
         sa.Column("digest", sa.LargeBinary, primary_key=True),
         sa.Column("expires", sa.BigInteger, nullable=False),
     )
-    op.create_index("ix_assertion_expires", "assertion", ["expires"])
+    op.create_index("ix_used_expires", "used", ["expires"])
 
 
 def downgrade() -> None:
     """Forget every software and which session a token is of."""
-    op.drop_table("assertion")
+    op.drop_table("used")
     op.drop_table("client")
     op.drop_index("ix_token_subject", "token")
     op.drop_column("token", "session")
