@@ -259,7 +259,7 @@ class Select:
         if condition is None:
             return _Source(self._dialect.all_of_type("resource_by_date"))
         if isinstance(condition, Addresses):
-            these = f"r.address {self._dialect.among(condition.any_of, self.statement)}"
+            these = test(condition, self._dialect, self.statement)
             return _Source(self._dialect.all_of_type("resource_by_address"), [these], met=(condition,))
         rows = found_by(condition, self._dialect, self._query.all_types, self.statement)
         met = () if isinstance(condition, Either) else (condition,)

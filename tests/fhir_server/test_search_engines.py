@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import asyncpg
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from common import errors
 from fhir_server import access, store
 from fhir_server.changes import Create
-from fhir_server.conditions import Condition, Ids, Query
+from fhir_server.conditions import Addresses, And, Condition, Ids, Not, Or, Query
 from fhir_server.engines import postgres_search, sqlite_search
 from fhir_server.r4 import load
 from fhir_server.rows import Memberships, Page
@@ -80,6 +80,14 @@ def test_every_query_finds_what_the_oracle_finds_page_by_page(world: World) -> N
             assert len(page.rows) == min(count, len(expected))
 
     check()
+
+
+@pytest.mark.parametrize("wrap", [And, Or, lambda of: Not(of[0])])
+def test_no_address_at_all_leads_nowhere(world: World, wrap: Callable[[tuple[Condition, ...]], Condition]) -> None:
+    query = Query("Basic", (wrap((Addresses(()),)),), count=1)
+    expected = [one.id for one in oracle.matching(query, world.seen_by(None))]
+    for few in (1, 30, 10_000):
+        assert all_pages(world, query, None, [few]) == expected
 
 
 def test_ids_are_found_wherever_they_live(world: World) -> None:
