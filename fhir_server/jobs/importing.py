@@ -31,7 +31,7 @@ from fhir_server.store import Rejected, Store
 
 # Lines of one commit, commits under way at once (other writers wait while the database writes these), and how many
 # pieces of the file are being read meanwhile.
-BATCH, AT_ONCE, AHEAD = 1000, 3, 2
+BATCH, AT_ONCE, AHEAD = 500, 3, 2
 # Bytes: with less a process would be ready when all is done.
 WORTH_A_PROCESS = 2 * 1024 * 1024
 _CHUNK_BYTES = 512 * 1024
