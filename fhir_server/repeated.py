@@ -25,9 +25,10 @@ def place(body: bytes, value: Any) -> str:
 
     `value` is what was read from it, not deeper than Python recurses.
     """
-    if any(one in body for one in _BLANKS) and _BLANK.search(body):  # French has blanks before colons, after no quote
-        return _found(json.loads(body, object_pairs_hook=_object), "")
-    if not any(one in body for one in _UNCERTAIN) and body.count(b'":') == _encode(value).count(b'":'):
+    # French has blanks before its colons, but not after a quote.
+    is_sure = not any(one in body for one in _UNCERTAIN)
+    is_sure = is_sure and not (any(one in body for one in _BLANKS) and _BLANK.search(body))
+    if is_sure and body.count(b'":') == _encode(value).count(b'":'):
         return ""
     return _found(json.loads(body, object_pairs_hook=_object), "")
 
