@@ -1,8 +1,9 @@
 """May this caller see or do that?
 
 The one guarded door. A caller is a set of memberships, each a 64-bit key; a stored resource carries the keys of its
-readers. The store joins the two in its queries, so that reads, searches, history, includes and counts obey the same
-predicate; nobody filters a finished page.
+readers, and says of which patient it is and how it is shared (`rights/`). The store joins these with the rows of
+`standing` in its queries, so that reads, searches, history, includes and counts obey the same predicate; nobody filters
+a finished page.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Literal, NamedTuple
 
 from common import errors
+from fhir_server.rights import sharing, standing
 
 # Directory, terminology and metadata: readable by everyone who is signed in, patients' data is not among them.
 OPEN_TYPES = frozenset(
@@ -42,7 +45,10 @@ class Caller:
     """Who asks. `memberships` None sees everything (the hub's own flows, `hub token --system`).
 
     `actor` is the person or structure acting (`PractitionerRole/x`), None for software on its own; `client` the
-    software; `scopes` SMART v2 scopes, empty means all that the memberships allow.
+    software; `scopes` SMART v2 scopes, empty means all that the memberships allow. `circles` are the keys by which
+    circles of care and consents know them, their structure among these; `structure` is the key of that structure.
+    `kinds` and `writes` are bits of the kinds of data that their profession may read and write (`rights.sharing`),
+    `corps` which masks hide from them.
     """
 
     actor: str | None
@@ -50,15 +56,108 @@ class Caller:
     memberships: tuple[int, ...] | None = (EVERYONE,)
     scopes: tuple[str, ...] = ()
     name: str = ""
+    circles: tuple[int, ...] = ()
+    structure: int = 0
+    kinds: int = sharing.ALL_KINDS
+    writes: int = sharing.ALL_KINDS
+    corps: int = 0
 
 
 SYSTEM = Caller(actor=None, client="hub", memberships=None, name="Spico Hub")
 
 
-def person(actor: str, *also: str, client: str | None = None, scopes: tuple[str, ...] = (), name: str = "") -> Caller:
-    """A signed-in person: `actor` is the hat worn (PractitionerRole), `also` what else identifies them."""
-    keys = *(key(one) for one in (actor, *also)), EVERYONE
-    return Caller(actor, client, keys, scopes, name)
+class Sight(NamedTuple):
+    """What a caller sees at a moment (`now`, microseconds), as the engines ask for it; see `Caller`.
+
+    `named` are the keys of readers that are theirs, `author` the one of what they wrote.
+    """
+
+    named: tuple[int, ...]
+    author: int
+    circles: tuple[int, ...]
+    structure: int
+    kinds: int
+    corps: int
+    now: int
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """All keys of readers that are theirs."""
+        return (*self.named, self.author)
+
+
+NOBODY = Sight((), 0, (), 0, 0, 0, 0)
+
+
+def sight(caller: Caller, now: int) -> Sight | None:
+    """What the caller sees at `now`, in microseconds; None: everything."""
+    if caller.memberships is None:
+        return None
+    return Sight(
+        caller.memberships,
+        _authored(caller.actor or ""),
+        caller.circles,
+        caller.structure,
+        caller.kinds,
+        caller.corps,
+        now,
+    )
+
+
+def person(
+    actor: str,
+    *also: str,
+    client: str | None = None,
+    scopes: tuple[str, ...] = (),
+    name: str = "",
+    structure: str = "",
+) -> Caller:
+    """A signed-in person: `actor` is the hat worn (PractitionerRole), `also` what else identifies them.
+
+    `structure` is where they work under that hat (`Organization/x`). All kinds of data are open to them; who knows
+    their profession narrows that.
+    """
+    keys = tuple(key(one) for one in (actor, *also))
+    circles = (*keys, key(structure)) if structure else keys
+    of_structure = _of_structure(structure) if structure else 0
+    return Caller(actor, client, (*keys, EVERYONE), scopes, name, circles, of_structure)
+
+
+def way(seen: Sight | None, readers: frozenset[int], code: int) -> int:
+    """By which table of `rights.standing` a row with these readers and this sharing is seen; 0: not at all.
+
+    The same as the engines say in SQL.
+    """
+    if seen is None:
+        return standing.EVERYTHING
+    if seen.author in readers:
+        return standing.AUTHORED
+    if not readers.isdisjoint(seen.named) or (
+        code & sharing.KIND == sharing.OF_STRUCTURE and seen.structure in readers
+    ):
+        return standing.NAMED
+    return standing.SHARED if sharing.reaches(code, seen.kinds, seen.corps) else 0
+
+
+Reach = Literal["open", "named", "shared"]
+
+
+@lru_cache(maxsize=4096)
+def reach(types: tuple[str, ...]) -> Reach:
+    """How rows of these types reach people: all by their readers alone, or by name, or also through a circle."""
+    if all(one in OPEN_TYPES for one in types):
+        return "open"
+    return "shared" if any(one in sharing.types() for one in types) else "named"
+
+
+@lru_cache(maxsize=65536)
+def _authored(actor: str) -> int:
+    return key(f"author:{actor}")
+
+
+@lru_cache(maxsize=65536)
+def _of_structure(structure: str) -> int:
+    return key(f"structure:{structure}")
 
 
 def may(caller: Caller, action: str, type: str) -> None:
@@ -87,10 +186,15 @@ def can(caller: Caller, action: str, type: str) -> bool:
 
 
 def readers_of(type: str, caller: Caller, readers: frozenset[str]) -> frozenset[int]:
-    """The membership keys stored with a new version: its named readers, its author, everyone for open types."""
+    """The membership keys stored with a new version: its named readers, its author, everyone for open types.
+
+    The author's structure too, where a label may give it to them.
+    """
     keys = {key(one) for one in readers}
     if caller.actor:
-        keys.add(key(caller.actor))
+        keys.add(_authored(caller.actor))
+        if caller.structure and type in sharing.types():
+            keys.add(caller.structure)
     if type in OPEN_TYPES:
         keys.add(EVERYONE)
     return frozenset(keys)

@@ -66,11 +66,15 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """More readers for a stored resource, without a new version."""
+    """More readers for a stored resource, without a new version.
+
+    `under` puts a Binary under the rights of its patient (`Patient/x`) and of a sharing (`rights.sharing.code`).
+    """
 
     type: str
     id: str
     readers: frozenset[str]
+    under: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

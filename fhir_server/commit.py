@@ -13,7 +13,7 @@ from functools import cache, partial
 from typing import Protocol
 
 from common import clock, errors
-from fhir_server import access, bodies, ids
+from fhir_server import access, bodies, ids, index
 from fhir_server.access import Caller
 from fhir_server.changes import Change, Create, Made, Resource, Settle, Stored, Update
 from fhir_server.conditions import Rows
@@ -143,30 +143,33 @@ class Preparer:
     def _put(self, draft: Draft, old: Row | None, readers: frozenset[int], done: Prepared) -> None:
         version, updated = _following(old, done)
         if draft.made and old is None:
-            index, body = draft.made.index, bodies.dated(draft.made.body, updated)
+            found, body = draft.made.index, bodies.dated(draft.made.body, updated)
         else:
             resource = self._final(draft, version, updated, done)
             if resource is None:
                 return
-            index, body = _clean(self._indexer.rows(resource)), bodies.encode(resource)
+            found, body = _clean(self._indexer.rows(resource)), bodies.encode(resource)
+        patient, sharing = _under(draft, old, found)
         row = Row(
-            part=ids.part_of(draft.type, draft.id, index.patient),
+            part=ids.part_of(draft.type, draft.id, found.patient),
             rid=old.rid if old else self._next(),
             type=draft.type,
             fid=draft.id,
             version=version,
             updated=updated,
             deleted=False,
-            sort_date=NO_DATE if index.sort_date is None else index.sort_date,
+            sort_date=NO_DATE if found.sort_date is None else found.sort_date,
             method="PUT" if old else "POST",
             generation=self.generation,
             readers=readers,
-            eq=index.eq,
+            patient=patient,
+            sharing=sharing,
+            eq=found.eq,
             body=body,
         )
         chosen = old is None and not self._given.take(draft.id)
         before = cache(partial(self._before, old)) if old else unknown
-        done.write.puts.append(Put(row, index, self._next(), old, before, chosen))
+        done.write.puts.append(Put(row, found, self._next(), old, before, chosen))
         done.results[draft.type, draft.id] = row.stored()
 
     def _final(self, draft: Draft, version: int, updated: int, done: Prepared) -> Resource | None:
@@ -203,9 +206,11 @@ class Preparer:
 
     def again(self, row: Row) -> Put:
         """The same version with the index rows that it is given now."""
-        index = _clean(self._indexer.rows(bodies.decode(row.body)))
-        date = NO_DATE if index.sort_date is None else index.sort_date
-        return Put(replace(row, generation=self.generation, sort_date=date, eq=index.eq), index, 0, row)
+        found = _clean(self._indexer.rows(bodies.decode(row.body)))
+        date = NO_DATE if found.sort_date is None else found.sort_date
+        patient, sharing = _under(Draft(row.type, row.fid, "update"), row, found)
+        new = replace(row, generation=self.generation, sort_date=date, eq=found.eq, patient=patient, sharing=sharing)
+        return Put(new, found, 0, row)
 
     def _rest(self, plan: Plan, now: int, write: Write) -> None:
         write.claims = list(plan.claims.values())
@@ -251,12 +256,23 @@ def _checked(draft: Draft, old: Row | None) -> Row | None:
     raise Moved(draft.ref)
 
 
+def _under(draft: Draft, old: Row | None, found: Rows) -> tuple[int, int]:
+    """Whose the row is, and how it is shared. Raw content says neither: the document that cites it does."""
+    if draft.under:
+        return index.address(draft.under[0]), draft.under[1]
+    if draft.type == "Binary" and old is not None and old.patient:
+        return old.patient, old.sharing
+    patient = draft.ref if draft.type == "Patient" else f"Patient/{found.patient}" if found.patient else ""
+    return index.address(patient) if patient else 0, found.sharing
+
+
 def _share(draft: Draft, old: Row | None, done: Prepared) -> None:
     if old is None:
         raise errors.NotFound(f"{draft.ref} n'existe pas")
     readers = old.readers | {access.key(one) for one in draft.readers}
-    if readers != old.readers:
-        done.write.shared.append(Shared(old, readers))
+    under = (index.address(draft.under[0]), draft.under[1]) if draft.under else (old.patient, old.sharing)
+    if readers != old.readers or under != (old.patient, old.sharing):
+        done.write.shared.append(Shared(old, readers, *under))
     done.results[draft.type, draft.id] = old.stored()
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from fhir_server.rights.standing import Standing
+
 Mode = Literal["starts", "contains", "exact", "equals", "ends", "below"]
 Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 
@@ -265,7 +267,9 @@ class Rows:
     the store fills in when None; `patient` the id of the patient in whose compartment the resource is, None for none
     and for a Patient itself; `amounts` (param, unit, lo, hi) numbers and quantities, as `amounts.ordered`. Places are
     among the dates: latitude and longitude for lo and hi. `links` (param, address) to resources of this server,
-    `index.address` of each; `texts` the words of narrative, displays and content (`fulltext.texts`).
+    `index.address` of each; `texts` the words of narrative, displays and content (`fulltext.texts`). `sharing` says
+    with whom it is shared (`rights.sharing`), `standing` how people stand towards a patient because of it
+    (`rights.facts`).
     """
 
     eq: tuple[int, ...]
@@ -277,3 +281,5 @@ class Rows:
     amounts: tuple[tuple[int, int, str, str], ...] = ()
     links: tuple[tuple[int, int], ...] = ()
     texts: tuple[str, str, str] = ("", "", "")
+    sharing: int = 0
+    standing: tuple[Standing, ...] = ()

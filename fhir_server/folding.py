@@ -42,6 +42,7 @@ class Draft:
     own: bool = False
     readers: frozenset[str] = frozenset()
     made: Made | None = None
+    under: tuple[str, int] | None = None
 
     @property
     def ref(self) -> str:
@@ -100,17 +101,17 @@ def _merge(draft: Draft | None, change: Create | Update | Delete | Share) -> Dra
     elif isinstance(change, Delete):
         new = Draft(change.type, change.id, "delete", version=change.version)
     else:
-        new = Draft(change.type, change.id, "share", readers=change.readers)
+        new = Draft(change.type, change.id, "share", readers=change.readers, under=change.under)
     if draft is None:
         return new
     if draft.kind == new.kind == "create":
         raise errors.Conflict(f"{new.ref} est créé deux fois")
     if new.kind == "share":
-        return replace(draft, readers=draft.readers | new.readers)
+        return replace(draft, readers=draft.readers | new.readers, under=new.under or draft.under)
     kind = new.kind
     if draft.kind == "create" and kind == "update":
         kind = "create"  # nothing is there to update yet
     elif draft.kind == "delete" and kind == "create":
         kind = "update"
     version = draft.version if draft.version is not None else new.version
-    return replace(new, kind=kind, version=version, readers=draft.readers | new.readers)
+    return replace(new, kind=kind, version=version, readers=draft.readers | new.readers, under=draft.under)

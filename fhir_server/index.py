@@ -15,10 +15,11 @@ from fhir_server.keys import key, told
 from fhir_server.r4 import extract
 from fhir_server.r4.search_leaves import Sink, relative
 from fhir_server.r4.search_params import Param, SearchTables
+from fhir_server.rights import facts, sharing
 
 Resource = dict[str, Any]
 
-GENERATION = 3  # raise it whenever rows() gives other rows for the same resource: stored rows must then be made again
+GENERATION = 4  # raise it whenever rows() gives other rows for the same resource: stored rows must then be made again
 
 # Longest text kept for string search, in characters: a B-tree entry of PostgreSQL must stay below 2,700 bytes.
 LONGEST = 400
@@ -184,6 +185,8 @@ class Indexer:
             amounts=tuple(amounts),
             links=_links(found),
             texts=fulltext.texts(resource, found.texts),
+            sharing=sharing.code(resource),
+            standing=facts.of(resource, self._base),
         )
 
     def patient(self, resource: Resource) -> str | None:

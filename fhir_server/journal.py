@@ -16,7 +16,8 @@ from common import clock, errors
 from fhir_server import ids
 from fhir_server.changes import Settle
 from fhir_server.commit import entry_id, entry_numbers, settled
-from fhir_server.rows import Engine, JournalEntry, JournalRow, Write
+from fhir_server.engine import Engine
+from fhir_server.rows import JournalEntry, JournalRow, Write
 
 RECEIVED = "received"
 

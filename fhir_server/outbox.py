@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 
 from common import clock
 from fhir_server import ids
-from fhir_server.rows import Engine, Parked, Work
+from fhir_server.engine import Engine
+from fhir_server.rows import Parked, Work
 
 
 class Outbox:

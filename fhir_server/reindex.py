@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fhir_server.commit import Preparer
-from fhir_server.rows import Engine, Outdated, Put, Row
+from fhir_server.engine import Engine
+from fhir_server.rows import Outdated, Put, Row
 
 # In memory at once: that many resources, or this many bytes of bodies (one at least).
 _AT_ONCE, _BYTES = 100, 8 * 1024 * 1024

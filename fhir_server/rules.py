@@ -25,6 +25,11 @@ class View:
         self.history = partial(store.history, caller=SYSTEM)
         self.search = partial(store.search, caller=SYSTEM)
         self.many = partial(store.many, caller=SYSTEM)
+        self.definitions = store.definitions
+        self.owner = store.owner
+        self.patient = store.patient
+        self.bits = store.bits
+        self.rows = store.rows
         self.subscriber = store.notices.subscriber
         self.new_id = store.new_id
         self.now = store.now

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,13 +20,14 @@ from typing import Literal, cast
 from weakref import WeakValueDictionary
 
 from common import clock, errors
-from fhir_server import access, allowed, around, bodies, cursors, ids, index, reindex, timeline
+from fhir_server import access, allowed, around, bodies, cursors, ids, index, presence, reindex, timeline
 from fhir_server.access import Caller
 from fhir_server.changes import Change, Create, Delete, Made, Resource, Share, Stored, Update
 from fhir_server.commit import GivenIds, Indexer, Preparer, Valid, make
 from fhir_server.commit import Rejected as Rejected
 from fhir_server.commit import Validator as Validator
 from fhir_server.conditions import Query
+from fhir_server.engine import Engine
 from fhir_server.engines.postgres import Postgres
 from fhir_server.engines.sqlite import Sqlite
 from fhir_server.folding import Plan, Ref, fold
@@ -35,9 +35,10 @@ from fhir_server.journal import Journal
 from fhir_server.outbox import Outbox
 from fhir_server.r4 import validate
 from fhir_server.r4.load import Definitions
-from fhir_server.rows import Engine, Moved, Page, Row, Write
+from fhir_server.rights import standing
 from fhir_server.rows import Event as Event
 from fhir_server.rows import JournalEntry as JournalEntry
+from fhir_server.rows import Moved, Page, Row, Write
 from fhir_server.rows import Parked as Parked
 from fhir_server.rows import Taken as Taken
 from fhir_server.rows import Work as Work
@@ -46,8 +47,6 @@ from fhir_server.rules import View as View
 
 _TRIES = 8
 _NEWEST = 2**31 - 1  # no version is higher
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-_TYPE = re.compile(r"[A-Za-z]{1,64}")
 _LETTERS: dict[type, str] = {Create: "c", Update: "u", Delete: "d", Share: "u"}
 
 Listener = Callable[[list[Event]], None]
@@ -86,7 +85,7 @@ class Store:
         self._closed = False
         self.notices = engine.notices
         self._preparer = preparer
-        self._indexer = indexer
+        self.patient = indexer.patient  # the id of the patient in whose compartment a body is
         self._given = given
         self._rules = rules
         self._announce = announce
@@ -115,7 +114,7 @@ class Store:
         base: str = "",
         indexer: Indexer | None = None,
         validator: Validator | None = None,
-        announce: frozenset[str] = frozenset({"Communication", "Task"}),
+        announce: frozenset[str] = frozenset({"Communication", "Task", "Consent", "CareTeam"}),
         generation: int = index.GENERATION,
     ) -> Store:
         """A store over `url`: a path, `sqlite:///path` or `postgresql://…`, whose tables exist.
@@ -165,34 +164,41 @@ class Store:
 
     def new_id(self, type: str, body: Resource | None = None) -> str:
         """An id for a resource to create; give the body, with its references final, when it may have a patient."""
-        patient = self._indexer.patient(body) if body else None
-        return self._given.new(type, patient)
+        return self._given.new(type, self.patient(body) if body else None)
 
     def listen(self, callback: Listener) -> Callable[[], None]:
         """Call back after each commit; the function returned ends it. The callback must not block or raise."""
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback)
 
+    def sight(self, caller: Caller) -> access.Sight | None:
+        """What the caller sees now, as the engines ask for it."""
+        return access.sight(caller, clock.micros(self.now()))
+
+    async def bits(self, patient: str, who: Iterable[int]) -> int:
+        """How any of these keys stands now towards `Patient/x`, together (`rights.standing`)."""
+        return await self._engine.bits(index.address(patient), (0, *who), clock.micros(self.now()))
+
     # --- reading
 
     async def read(self, type: str, id: str, *, caller: Caller) -> Stored:
         """The current version. Raises NotFound, Gone."""
         access.may(caller, "r", type)
-        found = await self._engine.read(type, id, caller.memberships) if _is_ref(type, id) else None
-        return _present(found, type, id)
+        found = await self._engine.read(type, id, self.sight(caller)) if presence.is_ref(type, id) else None
+        return presence.present(found, type, id)
 
     async def state(self, type: str, id: str, *, caller: Caller) -> Literal["there", "deleted", "unknown"]:
         """What the caller's memberships see there; a scope that only writes is enough to ask."""
-        found = await self._engine.read(type, id, caller.memberships) if _is_ref(type, id) else None
+        found = await self._engine.read(type, id, self.sight(caller)) if presence.is_ref(type, id) else None
         return "unknown" if found is None else "deleted" if found.method == "DELETE" else "there"
 
     async def vread(self, type: str, id: str, version: int, *, caller: Caller) -> Stored:
         """One version. Raises NotFound; Gone when it is the mark of a delete."""
         access.may(caller, "r", type)
         found: list[Stored] = []
-        if _is_ref(type, id) and 0 < version < _NEWEST:
-            found = await self._engine.versions(type, id, caller.memberships, before=None, only=version, count=1)
-        return _present(found[0] if found else None, type, id)
+        if presence.is_ref(type, id) and 0 < version < _NEWEST:
+            found = await self._engine.versions(type, id, self.sight(caller), before=None, only=version, count=1)
+        return presence.present(found[0] if found else None, type, id)
 
     async def history(
         self, type: str, id: str, *, caller: Caller, count: int = 100, before: int | None = None
@@ -200,13 +206,13 @@ class Store:
         """Versions newest first, those below `before`; deletes included. Raises NotFound."""
         access.may(caller, "r", type)
         found: list[Stored] = []
-        if _is_ref(type, id):
+        if presence.is_ref(type, id):
             limit = _NEWEST if before is None else min(before, _NEWEST)
-            found = await self._engine.versions(type, id, caller.memberships, before=limit, only=None, count=count)
-            if not found and await self._engine.read(type, id, caller.memberships):
+            found = await self._engine.versions(type, id, self.sight(caller), before=limit, only=None, count=count)
+            if not found and await self._engine.read(type, id, self.sight(caller)):
                 return []
         if not found:
-            raise _unknown(type, id)
+            raise presence.unknown(type, id)
         return found
 
     async def past(self, asked: timeline.Asked, *, caller: Caller) -> timeline.Found:
@@ -214,17 +220,17 @@ class Store:
         for type in asked.types:
             access.may(caller, "r", type)
         if asked.after is not None:
-            return await self._engine.past(asked, caller.memberships)
+            return await self._engine.past(asked, self.sight(caller))
         now = clock.micros(self.now())
         mine = min(self._writing.values(), default=now)
         complete = min(mine, await self._engine.settled(now))  # before the page is read, not after
-        found = await self._engine.past(asked, caller.memberships)
+        found = await self._engine.past(asked, self.sight(caller))
         return replace(found, complete=complete - complete % 1000)
 
     async def compartment(self, asked: around.Asked, *, caller: Caller) -> around.Found:
         """One page of a compartment: of its types, those that the caller may read."""
         types = tuple(type for type in asked.types if access.can(caller, "r", type))
-        return await self._engine.compartment(replace(asked, types=types), caller.memberships)
+        return await self._engine.compartment(replace(asked, types=types), self.sight(caller))
 
     async def search(self, query: Query, *, caller: Caller) -> Page:
         """One page. Without a sort: newest first.
@@ -234,7 +240,7 @@ class Store:
         """
         if query.after is not None:
             query = replace(query, after=self._seal.open(query.after))
-        found = await self._engine.search(allowed.query(query, caller), caller.memberships)
+        found = await self._engine.search(allowed.query(query, caller), self.sight(caller))
         return found if found.after is None else replace(found, after=self._seal.close(found.after))
 
     async def owner(self, key: str) -> str | None:
@@ -248,14 +254,27 @@ class Store:
         wanted = []
         for ref in dict.fromkeys(refs):
             type, _, id = ref.partition("/")
-            if _is_ref(type, id) and access.can(caller, "r", type):
+            if presence.is_ref(type, id) and access.can(caller, "r", type):
                 wanted.append((type, id))
-        found = await self._engine.stored(wanted, caller.memberships) if wanted else []
+        found = await self._engine.stored(wanted, self.sight(caller)) if wanted else []
         return {one.ref: one for one in found if one.method != "DELETE"}
+
+    async def shows(self, event: Event, caller: Caller) -> bool:
+        """May the caller see now what changed?"""
+        seen = self.sight(caller)
+        table = access.way(seen, event.readers, event.sharing) if access.can(caller, "r", event.type) else 0
+        if seen is None or not table or not event.patient:
+            return bool(table)
+        return standing.opens(table, await self._engine.bits(event.patient, (0, *seen.circles), seen.now))
+
+    async def rows(self, refs: Iterable[str]) -> dict[str, Row]:
+        """The rows of what is or was there, by `Type/id`, whoever asks: for who writes rules or explains."""
+        wanted = [(ref.partition("/")[0], ref.partition("/")[2]) for ref in dict.fromkeys(refs)]
+        return {row.ref: row for row in await self._engine.get([one for one in wanted if presence.is_ref(*one)], None)}
 
     async def existing(self, refs: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         """Which of these (type, id) are there or were, whoever asks: for those who choose ids (a bulk import)."""
-        wanted = [ref for ref in dict.fromkeys(refs) if _is_ref(*ref)]
+        wanted = [ref for ref in dict.fromkeys(refs) if presence.is_ref(*ref)]
         found = await self._engine.stored(wanted, None) if wanted else []
         return frozenset((one.type, one.id) for one in found)
 
@@ -324,16 +343,16 @@ class Store:
             return given
         wanted = {(one.type, one.id) for one in given if isinstance(one, (Update, Delete, Share))}
         created = {(one.type, one.id) for one in given if isinstance(one, Create)}
-        rows = await self._engine.get(list(wanted - created), caller.memberships) if wanted - created else []
+        rows = await self._engine.get(list(wanted - created), self.sight(caller)) if wanted - created else []
         seen = {(row.type, row.fid): row for row in rows}
         kept: list[Change] = []
         for change in given:
             if isinstance(change, (Update, Share)) and (change.type, change.id) not in created:
                 row = seen.get((change.type, change.id))
                 if row is None:
-                    raise _unknown(change.type, change.id)
+                    raise presence.unknown(change.type, change.id)
                 if row.deleted:
-                    raise errors.Gone(f"{change.type}/{change.id} a été supprimé")
+                    raise presence.gone(change.type, change.id)
             if isinstance(change, Delete) and (change.type, change.id) not in seen:
                 continue
             kept.append(change)
@@ -352,7 +371,7 @@ class Store:
     async def _rows(self, plan: Plan, caller: Caller) -> dict[Ref, Row]:
         """The rows to be changed: the caller's as the caller sees them, those of the rules as they are."""
         found: list[Row] = []
-        for own, memberships in ((True, caller.memberships), (False, None)):
+        for own, memberships in ((True, self.sight(caller)), (False, None)):
             refs = [ref for ref, one in plan.drafts.items() if one.kind != "create" and one.own is own]
             if refs:
                 found += await self._engine.get(refs, memberships)
@@ -378,20 +397,4 @@ def _with_body(change: Change) -> Change:
 
 
 def _event(row: Row, seq: int) -> Event:
-    return Event(seq, row.type, row.fid, row.version, row.method, row.readers, row.body)
-
-
-def _is_ref(type: str, id: str) -> bool:
-    return _TYPE.fullmatch(type) is not None and _ID.fullmatch(id) is not None
-
-
-def _present(found: Stored | None, type: str, id: str) -> Stored:
-    if found is None:
-        raise _unknown(type, id)
-    if found.method == "DELETE":
-        raise errors.Gone(f"{type}/{id} a été supprimé")
-    return found
-
-
-def _unknown(type: str, id: str) -> errors.NotFound:
-    return errors.NotFound(f"{type}/{id} n'existe pas")
+    return Event(seq, row.type, row.fid, row.version, row.method, row.readers, row.patient, row.sharing, row.body)

@@ -40,6 +40,7 @@ def schema(dialect: str) -> MetaData:
     _hot(metadata, spread)
     _ranges(metadata, spread)
     _link(metadata, spread)
+    _standing(metadata)
     _unique_key(metadata)
     work_tables.add(metadata, spread)
     if spread:
@@ -65,6 +66,8 @@ def _resource(metadata: MetaData, spread: bool) -> None:
         column("method", WORDS),
         column("generation", Integer),
         column("readers", KEYS),
+        column("patient", BIG),  # the address of whose it is, 0 for nobody's
+        column("sharing", SMALL),  # with whom (`rights/sharing.py`)
         column("eq", KEYS),
         *([column("words", TSVECTOR)] if spread else []),
         column("body", LargeBinary),  # last, so that SQLite finds all else on the row's first page
@@ -193,6 +196,28 @@ def _link(metadata: MetaData, spread: bool) -> None:
         column("param", Integer),
         column("address", BIG),
         primary(spread, "rid", "param", "address"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+
+
+def _standing(metadata: MetaData) -> None:
+    """How people stand towards patients (`rights/standing.py`); `source` is the row that says so.
+
+    Asked for each row that a search looks at, of whatever patient: spread over nodes it is a copy on each.
+    """
+    Table(
+        "standing",
+        metadata,
+        column("patient", BIG),
+        column("who", BIG),
+        column("bit", SMALL),
+        column("source", BIG),
+        column("lo", BIG),
+        column("hi", BIG),
+        PrimaryKeyConstraint("patient", "who", "bit", "source", "lo"),
+        Index("standing_by_source", "source"),
+        Index("standing_by_person", "who", "bit", "patient"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )

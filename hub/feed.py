@@ -2,19 +2,26 @@
 
 Fans the store's commits out to the open event streams of this process. It carries no content: a page that hears of a
 change asks the FHIR API, which applies the person's rights. A stream that was cut loses nothing, since a page that
-comes back asks for the present state.
+comes back asks for the present state. Where a consent or a circle of care changes who sees what, every open page is
+told to look again, and closes what it may not show any more (CONS-03).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
 
+from common import errors
 from fhir_server import access, store
+from fhir_server.rights import sharing
 
+SPREAD_SECONDS = 1.5
+EMERGENCY = sharing.EMERGENCY.encode()
 QUEUE_LENGTH = 256  # a page that is further behind is told once to look at everything again
 
 
@@ -22,7 +29,7 @@ QUEUE_LENGTH = 256  # a page that is further behind is told once to look at ever
 class Change:
     """Something the listener may see changed; `conversation` is the header's id when there is one.
 
-    `type` is empty when changes were dropped because the listener was too slow: look at everything again.
+    `type` is empty when the listener was too slow, or when rights have changed: look at everything again.
     """
 
     seq: int
@@ -31,22 +38,25 @@ class Change:
     conversation: str | None
 
 
-class Feed:
-    """All listeners of one process. Attach with `store.listen(feed.publish)`."""
+Shows = Callable[[store.Event, access.Caller], Awaitable[bool]]
 
-    def __init__(self) -> None:
+
+class Feed:
+    """All listeners of one process. Attach with `store.listen(feed.publish)`; `shows` is the store's."""
+
+    def __init__(self, shows: Shows) -> None:
         self._listeners: dict[asyncio.Queue[Change], access.Caller] = {}
+        self._shows = shows
+        self._news: deque[store.Event] = deque()
+        self._telling: asyncio.Task[None] | None = None
 
     def publish(self, events: list[store.Event]) -> None:
         """Tell every listener of what they may see; called after each commit, in the event loop."""
         if not self._listeners:
             return
-        for event in events:
-            change = Change(event.seq, event.type, event.id, _conversation(event))
-            for queue, caller in self._listeners.items():
-                is_reader = caller.memberships is None or not event.readers.isdisjoint(caller.memberships)
-                if is_reader and access.can(caller, "r", event.type):
-                    _put(queue, change)
+        self._news += events
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell())
 
     async def subscribe(self, caller: access.Caller) -> AsyncIterator[Change]:
         """Changes from now on, for as long as the caller listens."""
@@ -57,6 +67,32 @@ class Feed:
                 yield await queue.get()
         finally:
             del self._listeners[queue]
+
+    async def _tell(self) -> None:
+        """In the order of the commits: a listener's rights are asked where they stand after them."""
+        while self._news:
+            event = self._news.popleft()
+            if _moves_rights(event):
+                self._look_again(event.seq)
+            change = Change(event.seq, event.type, event.id, _conversation(event))
+            for queue, caller in list(self._listeners.items()):
+                try:
+                    shown = await self._shows(event, caller)
+                except errors.HubError:
+                    shown = False
+                    _put(queue, Change(event.seq, "", "", None))  # the database does not answer: the page asks again
+                if shown:
+                    _put(queue, change)
+
+    def _look_again(self, seq: int) -> None:
+        """Who sees what has changed: every page asks again for what it shows, not all in the same instant."""
+        loop = asyncio.get_running_loop()
+        for queue in self._listeners:
+            loop.call_later(random.uniform(0, SPREAD_SECONDS), _put, queue, Change(seq, "", "", None))
+
+
+def _moves_rights(event: store.Event) -> bool:
+    return event.type in ("Consent", "CareTeam") or (event.type == "Task" and EMERGENCY in event.body)
 
 
 class _Reference(msgspec.Struct):

@@ -34,6 +34,7 @@ from fhir_server.subscriptions import writing
 from hub import database, feed, keys, national, oauth, settings, signin, site, topics, upkeep
 from hub.flows import deliver, hospital_document, mail_in, notify
 from hub.operations import dossier
+from hub.rights import worn
 from hub.room import Room
 from hub.rules import everything
 from hub.seed import small
@@ -128,10 +129,10 @@ async def _application(room: Room, config: settings.Settings, base: str, jobs: r
     """The FHIR dispatcher with the operations, in front of health, metrics and the pages."""
     kept = database.kept_tokens(config)
     whole = national.build(config, room, kept, origin=base.removesuffix("/fhir"))
-    people = signin.SignIn(kept, demo=config.demo, national=whole)
+    people = signin.SignIn(kept, worn.Hats(room.store), demo=config.demo, national=whole)
     checked = assertions.Assertions(kept.engine, clock.system)
     authority = oauth.Authority(kept, checked, base=base, national=whole)
-    live = feed.Feed()
+    live = feed.Feed(room.store.shows)
     room.store.listen(live.publish)
     outside = site.build(room.store, lambda: fhir.openapi())
     outside.include_router(oauth.router(authority, whole))

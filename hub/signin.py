@@ -8,28 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from functools import lru_cache
 
 from common import errors
 from fhir_server import access
 from hub.national import National
+from hub.rights import worn
 from hub.seed import small
 from identity import tokens
 
 PERSON_LIFETIME = timedelta(hours=12)
 CLIENT_LIFETIME = timedelta(hours=12)
 SYSTEM_LIFETIME = timedelta(hours=1)
-
-
-@lru_cache(maxsize=4096)
-def caller(identity: tokens.Identity) -> access.Caller:
-    """The rights of an identity: everything for the machine's operator, memberships of the person, or open data."""
-    if identity.kind == "system":
-        return access.Caller(None, identity.client, memberships=None, scopes=identity.scopes, name=identity.name)
-    if not identity.actor:
-        return access.Caller(None, identity.client, scopes=identity.scopes, name=identity.name)
-    client, scopes, name = identity.client or None, identity.scopes, identity.name
-    return access.person(identity.actor, *identity.also, client=client, scopes=scopes, name=name)
 
 
 def persona(name: str, *, client: str = "", scopes: tuple[str, ...] = ()) -> tokens.Identity:
@@ -47,14 +36,15 @@ class SignIn:
     `national` is the sign-in through Pro Santé Connect, None where it is not set up.
     """
 
-    def __init__(self, kept: tokens.Tokens, *, demo: bool, national: National | None = None) -> None:
+    def __init__(self, kept: tokens.Tokens, hats: worn.Hats, *, demo: bool, national: National | None = None) -> None:
         self._tokens = kept
+        self._hats = hats
         self._demo = demo
         self.national = national
 
     async def check(self, token: str) -> access.Caller:
         """The caller behind a token. Raises Unauthenticated."""
-        return caller(await self._tokens.check(token))
+        return await self._hats.caller(await self._tokens.check(token))
 
     async def forget(self, token: str) -> None:
         """Signed out: the token opens nothing any more."""

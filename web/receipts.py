@@ -21,6 +21,7 @@ _WORDS = {
     "traite": "traité par {name}",
     "acquitte": "acquitté par {name}",
     "echec": "échec de l'envoi à {name}",
+    "retenu": "non envoyé à {name}",
 }
 
 
@@ -51,7 +52,7 @@ def said(task: Resource, known: dict[str, people.Person], room: Room) -> Receipt
     failed = code == "echec" or task["status"] in ("failed", "rejected")
     owner = names.reference(task.get("owner"))
     name = known[owner].name if owner in known else "un destinataire"
-    text = _WORDS["echec" if failed else code if code in _WORDS else ""].format(name=name)
+    text = _WORDS[code if code in _WORDS else "echec" if failed else ""].format(name=name)
     if failed and (reason := _reason(task)):
         text = f"{text}\u00a0: {reason}"
     when = words.moment(str(task.get("lastModified") or task["meta"]["lastUpdated"]), room.now(), room.zone)

@@ -24,7 +24,7 @@ def select(dialect: Dialect, asked: Asked, memberships: Memberships) -> tuple[st
     rows = f"SELECT DISTINCT {dialect.columns('h')} FROM hot h WHERE h.hash IN ({keys})"
     where = [f"r.rid > {statement.arg(asked.after)}", *_filters(dialect, asked, statement)]
     if memberships is not None:
-        where.append(dialect.readers(memberships, statement))
+        where.append(dialect.readers(memberships, statement, asked.types))
     columns = f"{dialect.columns('r')}, r.type, r.fid, r.version, r.updated, r.method, length(r.body) AS size"
     found = (
         f"SELECT {columns} FROM ({rows}) c {dialect.join} resource r ON {dialect.tie('r', 'c')} "

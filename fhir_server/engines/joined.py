@@ -75,7 +75,7 @@ def _linked(
 def _seen(types: tuple[str, ...], statement: Statement, dialect: Dialect) -> list[str]:
     found = [f"r.type {statement.equal(*types)}" if types else "1 = 0", "r.deleted = 0"]
     if statement.memberships is not None:
-        found.append(dialect.readers(statement.memberships, statement))
+        found.append(dialect.readers(statement.memberships, statement, types))
     return found
 
 

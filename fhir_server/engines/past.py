@@ -70,7 +70,7 @@ class Select:
             rows += f" {join} version v ON {self._dialect.tie('v', 's')}" if one == "v" else ""
         where = [f"{one}.type {type}", *self._bounds(one)]
         if self._memberships is not None:
-            where.append(self._dialect.readers(self._memberships, self.statement))
+            where.append(self._dialect.readers(self._memberships, self.statement, self._asked.types))
         order = ", ".join(f"{one}.{name} DESC" for name in ("updated", "rid", "version"))
         return (
             f"SELECT {columns} FROM {rows} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT {self._asked.count + 1}"

@@ -19,6 +19,7 @@ from common import errors
 from fhir_server import around, cursors, ids, timeline
 from fhir_server.changes import Stored
 from fhir_server.conditions import Ids, Query
+from fhir_server.engine import Bulk
 from fhir_server.engines import (
     compartment,
     postgres_bulk,
@@ -28,6 +29,7 @@ from fhir_server.engines import (
     postgres_past,
     postgres_reindex,
     postgres_search,
+    postgres_seen,
     postgres_statistics,
     postgres_write,
 )
@@ -35,7 +37,7 @@ from fhir_server.engines.connections import Batches, Connection, Connections, Jo
 from fhir_server.engines.postgres_follow import Follower
 from fhir_server.engines.postgres_number import Number
 from fhir_server.engines.postgres_statistics import Statistics
-from fhir_server.rows import Bulk, Event, JournalRow, Memberships, Outdated, Page, Put, Row, Work, Write
+from fhir_server.rows import Event, JournalRow, Memberships, Outdated, Page, Put, Row, Work, Write
 from fhir_server.subscriptions.kept import Notices
 
 _READERS, _WRITERS, _SEARCHERS, _OTHERS, _FOLLOWERS = 2, 3, 4, 2, 2
@@ -46,20 +48,30 @@ _LOOKUPS = {"jit": "off", "enable_seqscan": "off", "enable_hashjoin": "off", "en
 _STORED = "r.type, r.fid, r.version, r.updated, r.body, r.method"
 _ROW = (
     "r.part, r.rid, r.type, r.fid, r.version, r.updated, r.deleted, r.sort_date, r.method, r.generation, r.readers, "
-    "r.eq, r.body"
+    "r.patient, r.sharing, r.eq, r.body"
 )
-_ONE = """
-SELECT {} FROM resource r WHERE r.part = $1 AND r.type = $2 AND r.fid = $3
-AND ($4::bigint[] IS NULL OR r.readers && $4::bigint[])
-"""
+_ONE = "SELECT {} FROM resource r WHERE r.part = $1 AND r.type = $2 AND r.fid = $3"
+_SEEN_ONE = f"{_ONE} AND " + postgres_seen.anyhow(
+    postgres_seen.Marks(*(f"${n + 4}::{kind}" for n, kind in enumerate(postgres_seen.KINDS)))
+)
+# Arrays do not hold arrays of other lengths: keys come as text.
 _MANY = """
-SELECT u.n, {} FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY u (part, type, fid, seen,
-n) JOIN resource r ON r.part = u.part AND r.type = u.type AND r.fid = u.fid WHERE u.seen IS NULL OR r.readers &&
-u.seen::bigint[]
-"""
+SELECT u.n, {} FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
+    $8::int[], $9::int[], $10::bigint[])
+    WITH ORDINALITY u (part, type, fid, named, who, author, structure, kinds, corps, now, n)
+JOIN resource r ON r.part = u.part AND r.type = u.type AND r.fid = u.fid WHERE u.named IS NULL OR """
+_MANY += postgres_seen.anyhow(
+    postgres_seen.Marks(
+        "u.named::bigint[]", "u.who::bigint[]", "u.author", "u.structure", "u.kinds", "u.corps", "u.now"
+    )
+)
 _HOMES = """
 SELECT l.type, l.fid, l.home FROM unnest($1::bigint[], $2::text[], $3::text[]) u (part, type, fid)
 JOIN locator l ON l.part = u.part AND l.type = u.type AND l.fid = u.fid
+"""
+_BITS = """
+SELECT COALESCE(bit_or(s.bit), 0)::int FROM standing s
+WHERE s.patient = $1 AND s.who = ANY($2::bigint[]) AND s.lo <= $3 AND s.hi >= $3
 """
 _KEEP_SECRET = "INSERT INTO secret (part, name, value) VALUES ($1, 'cursors', $2) ON CONFLICT DO NOTHING"
 _SECRET = "SELECT value FROM secret WHERE part = 0 AND name = 'cursors'"
@@ -143,6 +155,12 @@ class Postgres:
     async def get(self, refs: Sequence[tuple[str, str]], memberships: Memberships) -> list[Row]:
         """The rows that may be seen."""
         return [_row(row) for row in await self._gets.do(_Asked(refs, memberships))]
+
+    async def bits(self, patient: int, who: Sequence[int], now: int) -> int:
+        """How any of these stands towards a patient, together."""
+        with translated():
+            async with self._lookups.one() as connection:
+                return int(await connection.fetchval(_BITS, patient, list(who), now))
 
     async def owner(self, key: str) -> tuple[str, str] | None:
         """Who claimed a key."""
@@ -300,12 +318,21 @@ async def _fetch(
     """The rows found, by their place in `asked`."""
     if len(asked) == 1:
         _, (type, id), memberships = asked[0]
-        row = await connection.fetchrow(_ONE.format(columns), parts[0], type, id, memberships)
+        sql = _ONE if memberships is None else _SEEN_ONE
+        seen = () if memberships is None else postgres_seen.args(memberships)
+        row = await connection.fetchrow(sql.format(columns), parts[0], type, id, *seen)
         return {0: tuple(row)} if row else {}
     types, some = [ref[0] for _, ref, _ in asked], [ref[1] for _, ref, _ in asked]
-    seen = [None if keys is None else f"{{{','.join(map(str, keys))}}}" for _, _, keys in asked]
-    rows = await connection.fetch(_MANY.format(columns), parts, types, some, seen)
+    keys = [_NOBODY if sight is None else _as_text(postgres_seen.args(sight)) for _, _, sight in asked]
+    rows = await connection.fetch(_MANY.format(columns), parts, types, some, *map(list, zip(*keys, strict=True)))
     return {row[0] - 1: tuple(row)[1:] for row in rows}
+
+
+_NOBODY = (None,) * len(postgres_seen.KINDS)
+
+
+def _as_text(args: postgres_seen.Args) -> tuple[Any, ...]:
+    return (*(f"{{{','.join(map(str, keys))}}}" for keys in args[:2]), *args[2:])
 
 
 async def _homes(connection: Connection, refs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
@@ -346,9 +373,9 @@ async def _alone(connection: Connection, write: Write | JournalRow) -> None:
 
 
 def _row(found: Sequence[Any]) -> Row:
-    *head, readers, eq, body = found
+    *head, readers, patient, sharing, eq, body = found
     part, rid, type, fid, version, updated, deleted, sort_date, method, generation = head
     return Row(
         part, rid, type, fid, version, updated, bool(deleted), sort_date, method, generation,
-        frozenset(readers), tuple(eq), body,
+        frozenset(readers), patient, sharing, tuple(eq), body,
     )  # fmt: skip

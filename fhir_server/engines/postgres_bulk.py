@@ -11,6 +11,8 @@ from typing import Any
 from fhir_server import ids
 from fhir_server.engines import postgres_statistics
 from fhir_server.engines.connections import Connections, translated
+from fhir_server.engines.postgres_seen import visible
+from fhir_server.engines.searching import Statement
 from fhir_server.rows import Gone, JobRow, Memberships
 
 _COLUMNS = "part, id, kind, owner, caller, request, state, progress, created, expires, leased_until, holder, attempts"
@@ -37,12 +39,12 @@ REMOVE = "DELETE FROM job WHERE part = $1 AND id = $2"
 GONE = """
 SELECT r.part, r.rid, r.type, r.fid, r.updated FROM resource r
 WHERE r.deleted = 1 AND r.type = $1 AND r.updated > $2 AND r.updated <= $3 AND (r.updated, r.rid) > ($4, $5)
-AND ($7::bigint[] IS NULL OR r.readers && $7::bigint[]) ORDER BY r.updated, r.rid LIMIT $6
+AND {seen} ORDER BY r.updated, r.rid LIMIT $6
 """
 
 
 class Bulk:
-    """`rows.Bulk` on one database."""
+    """`engine.Bulk` on one database."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -91,8 +93,11 @@ class Bulk:
         self, type: str, memberships: Memberships, span: tuple[int, int], *, after: tuple[int, int], count: int
     ) -> list[Gone]:
         """Along the index of tombstones."""
-        seen = None if memberships is None else list(memberships)
-        return [Gone(*one) for one in await self._fetch(GONE, type, *span, *after, count, seen)]
+        statement = Statement("$")
+        for one in (type, *span, *after, count):
+            statement.arg(one)
+        seen = "TRUE" if memberships is None else visible(memberships, statement, (type,))
+        return [Gone(*one) for one in await self._fetch(GONE.format(seen=seen), *statement.args)]
 
     async def analyze(self) -> None:
         """At once: its own daemon looks once a minute."""

@@ -22,6 +22,7 @@ from fhir_server.rows import Event
 HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 NEWS = """
 SELECT e.seq, e.type, e.fid, e.version, e.method, COALESCE(r.readers, '{}') AS readers,
+    COALESCE(r.patient, 0) AS patient, COALESCE(r.sharing, 0)::int AS sharing,
     COALESCE(CASE WHEN r.version = e.version THEN r.body ELSE v.body END, ''::bytea) AS body,
     e.tx, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
 FROM event e
@@ -102,5 +103,5 @@ class Follower:
 
 
 def _event(row: Any) -> Event:
-    seq, type, id, version, method, readers, body, *_ = row
-    return Event(seq, type, id, version, method, frozenset(readers), body)
+    seq, type, id, version, method, readers, patient, sharing, body, *_ = row
+    return Event(seq, type, id, version, method, frozenset(readers), patient, sharing, body)

@@ -41,7 +41,7 @@ async def find(connection: Connection, asked: Asked, memberships: Memberships, *
         asked = replace(asked, types=tuple(one for one in asked.types if one in present))
     seen, rows = Statement(DIALECT.mark), ""
     if memberships is not None:
-        rows = f"SELECT r.part, r.rid FROM resource r WHERE {DIALECT.readers(memberships, seen)}"
+        rows = f"SELECT r.part, r.rid FROM resource r WHERE {DIALECT.readers(memberships, seen, asked.types)}"
         plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {rows}", *seen.args))
         if plan[0]["Plan"]["Plan Rows"] > few:
             rows = ""

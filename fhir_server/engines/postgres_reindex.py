@@ -17,7 +17,7 @@ SELECT r.generation, r.rid, r.type, r.fid, octet_length(r.body) FROM resource r
 WHERE r.deleted = 0 AND r.generation < $1 AND (r.generation, r.rid) > ($2, $3) ORDER BY r.generation, r.rid LIMIT $4
 """
 AGAIN = """
-UPDATE resource SET sort_date = $3, generation = $4, eq = $5, words = $8::text::tsvector
+UPDATE resource SET sort_date = $3, generation = $4, eq = $5, words = $8::text::tsvector, patient = $9, sharing = $10
 WHERE part = $1 AND rid = $2 AND version = $6 AND generation = $7 AND deleted = 0 RETURNING rid
 """
 WARM = """
@@ -39,12 +39,13 @@ async def again(connection: Connection, puts: Sequence[Put]) -> int:
         values = [
             (
                 *(new.part, new.rid, new.sort_date, new.generation, list(new.eq), old.version, old.generation),
-                words.tsvector(put.index.texts),
+                *(words.tsvector(put.index.texts), new.patient, new.sharing),
             )
             for put, new, old in pairs
         ]
         done = {row["rid"] for row in await connection.fetchmany(AGAIN, values)}
         made = [one for one in pairs if one[1].rid in done]
+        await postgres_write.stand(connection, [put for put, _, _ in made])
         cold = [(old.part, old.rid, old.sort_date, list(old.eq)) for _, _, old in made]
         await connection.executemany(postgres_write.LEAVE_KEYS, cold)
         warm = [(new.part, new.rid, new.sort_date, list(put.index.ordered)) for put, new, _ in made]

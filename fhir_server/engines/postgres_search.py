@@ -17,6 +17,7 @@ from typing import Any
 from fhir_server.conditions import Addresses, Condition, FullText, Ids, Keys, Moment, Or, Query, Text, Updated
 from fhir_server.engines import body_order, joined, searching, select, words
 from fhir_server.engines.connections import Connection
+from fhir_server.engines.postgres_seen import visible
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
 from fhir_server.rows import Memberships, Page
@@ -36,11 +37,6 @@ _VERY_FEW = 64  # counted rows that are collected without asking for more
 _ENDLESS = 2**62
 _MANY_KEYS = 64
 _MOST_JOINED = 3
-
-
-def visible(memberships: Sequence[int], statement: Statement) -> str:
-    """One of the memberships is among the readers of `r`."""
-    return f"r.readers && {statement.arg(list(memberships))}::bigint[]"
 
 
 def _has_key(condition: Keys, statement: Statement) -> str:

@@ -21,14 +21,16 @@ from fhir_server import ids, index
 from fhir_server.conditions import Rows
 from fhir_server.engines import postgres_claims, postgres_notices, postgres_past, words
 from fhir_server.engines.connections import Connection
+from fhir_server.rights import facts
 from fhir_server.rows import JournalRow, Moved, Put, Write
 
 CREATE = """
 WITH r AS (
     INSERT INTO resource (part, rid, type, fid, version, updated, deleted, sort_date, method, generation, readers, eq,
-        words, body, address)
+        words, body, address, patient, sharing)
     VALUES ($1::bigint, $2::bigint, $3::text, $4::text, $5::int, $6::bigint, $7::smallint, $8::bigint, $9::text,
-        $10::int, $11::bigint[], $12::bigint[], $32::text::tsvector, $13::bytea, $25::bigint)
+        $10::int, $11::bigint[], $12::bigint[], $32::text::tsvector, $13::bytea, $25::bigint, $33::bigint,
+        $34::smallint)
 ), h AS (
     INSERT INTO hot (part, hash, sort_date, rid)
     SELECT $1::bigint, u.hash, $8::bigint, $2::bigint FROM unnest($14::bigint[]) u (hash)
@@ -61,8 +63,9 @@ UPDATE = """
 WITH r AS (
     UPDATE resource SET version = $5::int, updated = $6::bigint, deleted = $7::smallint, sort_date = $8::bigint,
         method = $9::text, generation = $10::int, readers = $11::bigint[], eq = $12::bigint[], body = $13::bytea,
-        words = $23::text::tsvector
+        words = $23::text::tsvector, patient = $24::bigint, sharing = $25::smallint
     WHERE part = $1::bigint AND rid = $2::bigint AND version = $14::int AND readers = $15::bigint[]
+        AND patient = $26::bigint AND sharing = $27::smallint
     RETURNING rid
 ), v AS (
     INSERT INTO version (part, rid, version, type, fid, updated, method, body)
@@ -114,7 +117,12 @@ CLEARS: dict[str, Callable[[Rows], tuple[tuple[Any, ...], ...]]] = {
 }
 _WIDTHS = (3, 3, 2, 4)
 SHARE = """
-UPDATE resource SET readers = $3 WHERE part = $1 AND rid = $2 AND version = $4 AND readers = $5 RETURNING rid
+UPDATE resource SET readers = $3, patient = $6, sharing = $7
+WHERE part = $1 AND rid = $2 AND version = $4 AND readers = $5 AND patient = $8 AND sharing = $9 RETURNING rid
+"""
+LEAVE_STANDING = "DELETE FROM standing WHERE source = $1"
+STAND = """
+INSERT INTO standing (patient, who, bit, source, lo, hi) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
 """
 # A resource moves to another patient: its rows leave the old part, and its old versions come along.
 LEAVE = """
@@ -162,7 +170,9 @@ async def together(connection: Connection, writes: Sequence[Write | JournalRow])
 def _only_creates(write: Write) -> bool:
     rest: object = write.shared or write.claims or write.outbox or write.finished or write.settled or write.announced
     rest = rest or write.subscribers
-    return not rest and all(put.old is None and not postgres_claims.needs_locator(put) for put in write.puts)
+    return not rest and all(
+        put.old is None and not put.index.standing and not postgres_claims.needs_locator(put) for put in write.puts
+    )
 
 
 async def _transaction(connection: Connection, writes: Sequence[Write]) -> None:
@@ -175,6 +185,7 @@ async def _transaction(connection: Connection, writes: Sequence[Write]) -> None:
                 await _move(connection, write, put)
     await postgres_claims.locate(connection, [put for put in puts if put.old is None])
     await _create(connection, writes)
+    await stand(connection, puts)
     await _share(connection, writes)
     await _queues(connection, writes)
 
@@ -231,12 +242,25 @@ async def _move(connection: Connection, write: Write, put: Put) -> None:
 async def _share(connection: Connection, writes: Sequence[Write]) -> None:
     shared = sorted((one for write in writes for one in write.shared), key=lambda one: (one.row.part, one.row.rid))
     rows = [
-        (one.row.part, one.row.rid, sorted(one.readers), one.row.version, sorted(one.row.readers)) for one in shared
+        (
+            *(one.row.part, one.row.rid, sorted(one.readers), one.row.version, sorted(one.row.readers)),
+            *(one.patient, one.sharing, one.row.patient, one.row.sharing),
+        )
+        for one in shared
     ]
     done = {found["rid"] for found in await connection.fetchmany(SHARE, rows)} if rows else set()
     for one in shared:
         if one.row.rid not in done:
             raise Moved(one.row.ref)
+
+
+async def stand(connection: Connection, puts: Sequence[Put]) -> None:
+    """How people stand towards patients because of these versions, in place of those that they replace."""
+    telling = [put for put in puts if put.row.type in facts.TYPES]
+    if gone := sorted(put.row.rid for put in telling if put.old is not None):
+        await connection.executemany(LEAVE_STANDING, [(one,) for one in gone])
+    if rows := [(*one[:3], put.row.rid, *one[3:]) for put in telling for one in put.index.standing]:
+        await connection.executemany(STAND, rows)
 
 
 async def _queues(connection: Connection, writes: Sequence[Write]) -> None:
@@ -264,7 +288,7 @@ def _created(write: Write, put: Put) -> tuple[Any, ...]:
     keys = (row.method, row.generation, sorted(row.readers), list(row.eq), row.body, list(put.index.ordered))
     place = (ids.lane(row.part), put.seq, write.actor, write.cause, index.address(row.ref))
     columns = _columns(get(put.index) for get in CLEARS.values())
-    return (*head, *keys, *columns[:6], *place, *columns[6:], words.tsvector(put.index.texts))
+    return (*head, *keys, *columns[:6], *place, *columns[6:], words.tsvector(put.index.texts), row.patient, row.sharing)
 
 
 def _updated(write: Write, put: Put) -> tuple[Any, ...]:
@@ -278,7 +302,8 @@ def _updated(write: Write, put: Put) -> tuple[Any, ...]:
     before = set(known.ordered) if known else set[int]()
     gone, new = set(old.eq) - stays, set(put.index.ordered) - before
     tail = (ids.lane(row.part), put.seq, write.actor, write.cause, words.tsvector(put.index.texts))
-    return (*head, *keys, old.sort_date, list(gone), list(new), *tail)
+    under = (row.patient, row.sharing, old.patient, old.sharing)
+    return (*head, *keys, old.sort_date, list(gone), list(new), *tail, *under)
 
 
 def _columns(values: Iterable[Sequence[tuple[Any, ...]]]) -> list[list[Any]]:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from fhir_server import cursors, index
+from fhir_server import access, cursors, index
 from fhir_server.changes import Stored
 from fhir_server.conditions import Condition, Either, Prefix, Query, Sort, Text
 from fhir_server.rows import Memberships, Page
@@ -37,7 +37,7 @@ class Statement:
     `memberships` are those of who asks, for the resources that it looks at by the way; nobody unless they are given.
     """
 
-    def __init__(self, mark: str, memberships: Memberships = ()) -> None:
+    def __init__(self, mark: str, memberships: Memberships = access.NOBODY) -> None:
         self.args: list[object] = []
         self.memberships = memberships
         self._mark = mark

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from fhir_server.access import Sight
 from fhir_server.conditions import (
     Addresses,
     Amount,
@@ -58,7 +59,7 @@ class Dialect:
     missing: str
     contains: str
     needle: str
-    readers: Callable[[Sequence[int], Statement], str]
+    readers: Callable[[Sight, Statement, tuple[str, ...]], str]
     keys: Callable[[Keys, Statement], str]
     among: Callable[[Sequence[int], Statement], str]
     xor: str
@@ -272,7 +273,7 @@ class Select:
         if self._parts:
             found.append(f"r.part IN ({_marks(self._parts, self.statement)})")
         if self._memberships is not None:
-            found.append(self._dialect.readers(self._memberships, self.statement))
+            found.append(self._dialect.readers(self._memberships, self.statement, types or self._query.all_types))
         met = {id(one) for one in source.met}
         for one in self._query.where:
             if id(one) not in met:

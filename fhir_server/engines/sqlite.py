@@ -24,18 +24,19 @@ from common import errors
 from fhir_server import around, cursors, ids, timeline
 from fhir_server.changes import Stored
 from fhir_server.conditions import Query
+from fhir_server.engine import Bulk
 from fhir_server.engines import (
     compartment,
     sqlite_bulk,
     sqlite_notices,
     sqlite_past,
     sqlite_search,
+    sqlite_seen,
     sqlite_write,
     sqlite_writer,
 )
-from fhir_server.engines.searching import Statement
 from fhir_server.engines.sqlite_number import Number
-from fhir_server.rows import Bulk, Event, JournalRow, Memberships, Outdated, Page, Put, Row, Work, Write
+from fhir_server.rows import Event, JournalRow, Memberships, Outdated, Page, Put, Row, Work, Write
 from fhir_server.subscriptions.kept import Notices
 
 _Answer = TypeVar("_Answer")
@@ -48,10 +49,14 @@ _MOST_WAITING = 512  # resources whose words wait to be indexed together
 _STORED = "r.type, r.fid, r.version, r.updated, r.body, r.method"
 _ROW = (
     "r.part, r.rid, r.type, r.fid, r.version, r.updated, r.deleted, r.sort_date, r.method, r.generation, r.readers, "
-    "r.eq, r.body"
+    "r.patient, r.sharing, r.eq, r.body"
 )
 _ANY = f"SELECT {_STORED} FROM resource r WHERE r.type = ? AND r.fid = ?"
 _ANY_OF = f"SELECT {_STORED} FROM resource r WHERE r.type = ? AND r.fid IN (SELECT value FROM json_each(?))"
+_BITS = (
+    "SELECT COALESCE(SUM(DISTINCT bit), 0) FROM standing WHERE patient = ?1 "
+    "AND who IN (SELECT value FROM json_each(?2)) AND lo <= ?3 AND hi >= ?3"
+)
 _FEW = 20
 _JOURNAL = "part, seq, door, key, at, state, settled, cause, meta, answer, raw"
 _OUTDATED = (
@@ -120,8 +125,8 @@ class Sqlite:
         if memberships is None:
             found = self._one(_ANY, (type, id))
         else:
-            keys = [_packed(one) for one in memberships]
-            found = self._one(_seen_read(len(keys)), (*keys, type, id))
+            how = sqlite_seen.of(memberships, (type,))
+            found = self._one(_seen_read(how.shape), (*how.args, type, id))
         return Stored(*found) if found else None
 
     async def stored(self, refs: Sequence[tuple[str, str]], memberships: Memberships) -> list[Stored]:
@@ -141,10 +146,17 @@ class Sqlite:
 
     async def get(self, refs: Sequence[tuple[str, str]], memberships: Memberships) -> list[Row]:
         """The rows that may be seen."""
-        seen, keys = _seen(memberships)
-        sql = f"SELECT {_ROW} FROM resource r WHERE r.type = ?{len(keys) + 1} AND r.fid = ?{len(keys) + 2}{seen}"
-        found = (self._one(sql, (*keys, *ref)) for ref in refs)
+        found = []
+        for ref in refs:
+            seen, keys = _seen(memberships, ref[0])
+            sql = f"SELECT {_ROW} FROM resource r WHERE r.type = ?{len(keys) + 1} AND r.fid = ?{len(keys) + 2}{seen}"
+            found.append(self._one(sql, (*keys, *ref)))
         return [_row(one) for one in found if one]
+
+    async def bits(self, patient: int, who: Sequence[int], now: int) -> int:
+        """How any of these stands towards a patient, together."""
+        found = self._one(_BITS, (patient, json.dumps([*who]), now))
+        return int(found[0]) if found else 0
 
     async def owner(self, key: str) -> tuple[str, str] | None:
         """Who claimed a key."""
@@ -155,7 +167,7 @@ class Sqlite:
         self, type: str, id: str, memberships: Memberships, *, before: int | None, only: int | None, count: int
     ) -> list[Stored]:
         """Newest first; the readers are those of the current row."""
-        seen, keys = _seen(memberships)
+        seen, keys = _seen(memberships, type)
         mine = f"r.type = ?{len(keys) + 1} AND r.fid = ?{len(keys) + 2}{seen}"
         bounds = f" AND ?{len(keys) + 3} IN (v.version, 0) AND v.version < ?{len(keys) + 4}"
         sql = (
@@ -307,32 +319,24 @@ class Sqlite:
         """Nobody else writes to the file."""
 
 
-def _seen(memberships: Memberships) -> tuple[str, tuple[bytes, ...]]:
-    """The reader predicate with its arguments, which come first."""
+def _seen(memberships: Memberships, type: str) -> tuple[str, tuple[object, ...]]:
+    """The predicate of rights with its arguments, which come first."""
     if memberships is None:
         return "", ()
-    return _seen_sql(len(memberships)), tuple(map(_packed, memberships))
+    how = sqlite_seen.of(memberships, (type,))
+    return f" AND {sqlite_seen.sql(how.shape)}", how.args
 
 
 @lru_cache(maxsize=256)
-def _seen_sql(count: int) -> str:
-    return " AND " + sqlite_search.visible(range(count), Statement("?"))
-
-
-@lru_cache(maxsize=256)
-def _seen_read(count: int) -> str:
-    return f"SELECT {_STORED} FROM resource r WHERE r.type = ?{count + 1} AND r.fid = ?{count + 2}{_seen_sql(count)}"
-
-
-@lru_cache(maxsize=65536)
-def _packed(key: int) -> bytes:
-    return sqlite_search.packed((key,))
+def _seen_read(shape: sqlite_seen.Shape) -> str:
+    seen, count = sqlite_seen.sql(shape), shape.size
+    return f"SELECT {_STORED} FROM resource r WHERE r.type = ?{count + 1} AND r.fid = ?{count + 2} AND {seen}"
 
 
 def _row(found: tuple[Any, ...]) -> Row:
-    *head, readers, eq, body = found
+    *head, readers, patient, sharing, eq, body = found
     part, rid, type, fid, version, updated, deleted, sort_date, method, generation = head
     return Row(
         part, rid, type, fid, version, updated, bool(deleted), sort_date, method, generation,
-        frozenset(sqlite_search.unpacked(readers)), sqlite_search.unpacked(eq), body,
+        frozenset(sqlite_seen.unpacked(readers)), patient, sharing, sqlite_seen.unpacked(eq), body,
     )  # fmt: skip

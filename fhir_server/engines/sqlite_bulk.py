@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fhir_server.engines.searching import Statement
-from fhir_server.engines.sqlite_search import visible
+from fhir_server.engines.sqlite_seen import visible
 from fhir_server.engines.sqlite_writer import Writer
 from fhir_server.rows import Gone, JobRow, Memberships
 
@@ -34,7 +34,7 @@ Fetch = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 
 
 class Bulk:
-    """`rows.Bulk` on one file. `fetch` reads all rows of a statement."""
+    """`engine.Bulk` on one file. `fetch` reads all rows of a statement."""
 
     def __init__(self, fetch: Fetch, writer: Writer) -> None:
         self._fetch = fetch
@@ -85,7 +85,7 @@ class Bulk:
         statement = Statement("?")
         low, high, kind = (statement.arg(one) for one in (*span, type))
         updated, rid, limit = (statement.arg(one) for one in (*after, count))
-        seen = "" if memberships is None else f" AND {visible(memberships, statement)}"
+        seen = "" if memberships is None else f" AND {visible(memberships, statement, (type,))}"
         sql = (
             "SELECT r.part, r.rid, r.type, r.fid, r.updated FROM resource r INDEXED BY resource_gone "
             f"WHERE r.deleted = 1 AND r.type = {kind} AND r.updated > {low} AND r.updated <= {high} "

@@ -9,9 +9,11 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 
+from fhir_server import access
 from fhir_server.engines import past
 from fhir_server.engines.searching import Statement
-from fhir_server.engines.sqlite_search import DIALECT, FEW, reader_key
+from fhir_server.engines.sqlite_search import DIALECT, FEW
+from fhir_server.engines.sqlite_seen import reader_key
 from fhir_server.rows import Memberships
 from fhir_server.timeline import Asked, Found
 
@@ -25,8 +27,9 @@ def find(connection: sqlite3.Connection, asked: Asked, memberships: Memberships,
         asked = replace(asked, types=tuple(one for one in asked.types if one in present))
     seen = Statement(DIALECT.mark)
     rows = ""
-    if memberships is not None and len(asked.types) * len(memberships) < _MOST_KEYS:
-        keys = [reader_key(type, one) for type in asked.types for one in memberships]
+    by_reader = memberships is not None and access.reach(asked.types) != "shared"
+    if memberships is not None and by_reader and len(asked.types) * len(memberships.keys) < _MOST_KEYS:
+        keys = [reader_key(type, one) for type in asked.types for one in memberships.keys]
         rows = f"SELECT DISTINCT rid FROM hot WHERE hash IN ({', '.join(map(seen.arg, keys)) or 'NULL'})"
         counted = f"SELECT COUNT(*) FROM (SELECT 1 FROM ({rows} LIMIT {few}))"
         if connection.execute(counted, seen.args).fetchone()[0] == few:

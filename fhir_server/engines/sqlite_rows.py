@@ -17,7 +17,8 @@ _FEW, _MANY = 48, 480
 # table -> its columns; those with a verb of their own may be given the same row, or key, twice.
 _COLUMNS = {
     "resource": (
-        "part, rid, type, fid, address, version, updated, deleted, sort_date, method, generation, readers, eq, body"
+        "part, rid, type, fid, address, version, updated, deleted, sort_date, method, generation, readers, "
+        "patient, sharing, eq, body"
     ),
     "version": "rid, version, type, fid, updated, method, body",
     "hot": "hash, sort_date, rid",
@@ -25,10 +26,13 @@ _COLUMNS = {
     "dat": "rid, param, lo, hi",
     "num": "rid, param, unit, lo, hi",
     "link": "rid, param, address",
+    "standing": "patient, who, bit, source, lo, hi",
     "words_waiting": "rid, again, narrative, displays, content",
     "event": "part, lane, seq, type, fid, version, method, updated, actor, cause",
 }
-_VERBS = dict.fromkeys(("hot", "dat", "num", "link"), "INSERT OR IGNORE") | {"words_waiting": "INSERT OR REPLACE"}
+_VERBS = dict.fromkeys(("hot", "dat", "num", "link", "standing"), "INSERT OR IGNORE") | {
+    "words_waiting": "INSERT OR REPLACE"
+}
 
 
 def insert(connection: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]]) -> None:

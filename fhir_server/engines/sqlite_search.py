@@ -9,45 +9,23 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import struct
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from fhir_server import keys
+from fhir_server import access
 from fhir_server.conditions import Addresses, Condition, FullText, Ids, Keys, Moment, Or, Query, Text, Updated
 from fhir_server.engines import body_order, joined, searching, select, words
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
+from fhir_server.engines.sqlite_seen import How, Shape, of, packed, reader_key, visible
 from fhir_server.rows import Memberships, Page
 
 FEW = 2000  # rows that are quicker to collect and sort than to walk
 _VERY_FEW = 64
 _FEW_KEYS = 4  # more are told from the row: what it refers to is one range of `link`
 _MANY_KEYS = 32  # beyond, one walk for each key costs more than collecting them all
-
-
-def packed(keys: Sequence[int]) -> bytes:
-    """Keys as the BLOB that a row keeps."""
-    return struct.pack(f"<{len(keys)}q", *keys)
-
-
-def unpacked(blob: bytes) -> tuple[int, ...]:
-    """The inverse of `packed`."""
-    return struct.unpack(f"<{len(blob) // 8}q", blob)
-
-
-@lru_cache(maxsize=65536)
-def reader_key(type: str, reader: int) -> int:
-    """The key in `hot` of the resources of a type that a reader may see."""
-    return keys.key(f"{type}<{reader}")
-
-
-def visible(memberships: Sequence[int], statement: Statement) -> str:
-    """One of the memberships is among the readers of `r`, on a key's boundary."""
-    marks = [f"instr(r.readers, {statement.arg(packed((one,)))}) % 8 = 1" for one in memberships]
-    return f"({' OR '.join(marks or ['1 = 0'])})"
 
 
 def _among(keys: Sequence[int], statement: Statement) -> str:
@@ -171,22 +149,29 @@ def _is_plain_walk(query: Query, driver: Driver) -> bool:
 def _plain_walk(connection: sqlite3.Connection, query: Query, memberships: Memberships) -> Page:
     only = query.where[0]
     assert isinstance(only, Keys)
-    readers = None if memberships is None else len(memberships)
-    sql = _plain_walk_sql(readers, len(only.needles), query.count + 1)
-    args = (only.any_of[0], query.type, *(packed((one,)) for one in memberships or ()), *only.needles)
+    how = None if memberships is None else of(memberships, (query.type,))
+    sql = _plain_walk_sql(how and how.shape, len(only.needles), query.count + 1)
+    args = (only.any_of[0], query.type, *(how.args if how else ()), *only.needles)
     rows = connection.execute(sql, args).fetchall()
     return searching.page(query, rows, len(rows) if len(rows) <= query.count else None)
 
 
+# A type of each way in which rows reach people, and a caller who has as many keys as a shape says.
+_SAMPLES: dict[access.Reach, str] = {"open": "Organization", "named": "Communication", "shared": "Observation"}
+
+
 @lru_cache(maxsize=1024)
-def _plain_walk_sql(readers: int | None, needles: int, limit: int) -> str:
+def _plain_walk_sql(shape: Shape | None, needles: int, limit: int) -> str:
     """The text alone, which takes as long to put together as to run; the arguments are the key, the type and so on."""
     only = Keys((2,), needles=tuple(b"%d" % n for n in range(needles)))
-    select = Select(
-        WALKING, Query("Type", (only,)), None if readers is None else tuple(range(readers)), Driver(True, only)
-    )
+    type, seen = _SAMPLES[shape.reach if shape else "open"], None
+    how = How(Shape("open", 0, 0, 0), ())
+    if shape:
+        seen = access.Sight(tuple(range(shape.named)), 1, tuple(range(shape.circles)), 2, 3, 4, 5)
+        how = of(seen, (type,))
+    select = Select(WALKING, Query(type, (only,)), seen, Driver(True, only))
     sql = select.page(None, limit)
-    assert select.statement.args == [2, "Type", *(packed((one,)) for one in range(readers or 0)), *only.needles]
+    assert select.statement.args == [2, type, *how.args, *only.needles]
     return sql
 
 
@@ -236,10 +221,11 @@ def _settled(connection: sqlite3.Connection, condition: Condition, memberships: 
         return settled
 
 
-def _readers(types: Sequence[str], memberships: Memberships) -> list[Condition]:
-    if memberships is None:
+def _readers(types: tuple[str, ...], memberships: Memberships) -> list[Condition]:
+    """What leads to all that the caller may see of some types: not their keys alone where a circle shares as well."""
+    if memberships is None or access.reach(types) == "shared":
         return []
-    return [Keys(tuple(reader_key(type, one) for type in types for one in memberships))]
+    return [Keys(tuple(reader_key(type, one) for type in types for one in memberships.keys))]
 
 
 def _small(

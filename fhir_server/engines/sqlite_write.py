@@ -16,17 +16,23 @@ from fhir_server import ids, index
 from fhir_server.changes import Claim
 from fhir_server.conditions import Rows
 from fhir_server.engines import sqlite_notices, sqlite_rows
-from fhir_server.engines.sqlite_search import packed, reader_key
+from fhir_server.engines.sqlite_seen import packed, reader_key
+from fhir_server.rights import facts
 from fhir_server.rows import JournalRow, Moved, Put, Row, Shared, Taken, Work, Write
 
 # The readers too: somebody may have shared the resource meanwhile, which makes no new version.
 _REPLACE = (
     "UPDATE resource SET part = ?, version = ?, updated = ?, deleted = ?, sort_date = ?, method = ?, generation = ?, "
-    "readers = ?, eq = ?, body = ? WHERE rid = ? AND version = ? AND readers = ?"
+    "readers = ?, patient = ?, sharing = ?, eq = ?, body = ? "
+    "WHERE rid = ? AND version = ? AND readers = ? AND patient = ? AND sharing = ?"
 )
 _AGAIN = (
-    "UPDATE resource SET sort_date = ?, generation = ?, eq = ? "
+    "UPDATE resource SET sort_date = ?, generation = ?, patient = ?, sharing = ?, eq = ? "
     "WHERE rid = ? AND version = ? AND generation = ? AND deleted = 0 AND readers = ?"
+)
+_SHARE = (
+    "UPDATE resource SET readers = ?, patient = ?, sharing = ? "
+    "WHERE rid = ? AND version = ? AND readers = ? AND patient = ? AND sharing = ?"
 )
 _COLD = "DELETE FROM hot WHERE hash IN (SELECT value FROM json_each(?)) AND sort_date = ? AND rid = ?"
 # The tables of ranges and references, and where their values are.
@@ -102,10 +108,12 @@ def again(connection: sqlite3.Connection, puts: Sequence[Put]) -> int:
         row, old = put.row, put.old
         if old is None:
             continue
-        values = (row.sort_date, row.generation, packed(row.eq), old.rid, old.version, old.generation)
+        now = (row.sort_date, row.generation, row.patient, row.sharing, packed(row.eq))
+        values = (*now, old.rid, old.version, old.generation)
         if connection.execute(_AGAIN, (*values, _packed(old.readers))).rowcount:
             _rekey(connection, row, old)
             made.append(put)
+    _stand(connection, made)
     whole = [(put, tuple(_RANGES)) for put in made]
     _clear(connection, whole)
     _fill(connection, whole)
@@ -176,6 +184,7 @@ def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
     keys += [(put.row, _cool(connection, put.row, old)) for put, old in replaced]
     # Hashes are everywhere: in order, each page of the table is visited once.
     sqlite_rows.insert(connection, "hot", sorted((key, row.sort_date, row.rid) for row, some in keys for key in some))
+    _stand(connection, puts)
     changed = _changed(connection, [put for put, _ in replaced])
     _clear(connection, changed)
     _fill(connection, [*((put, tuple(_RANGES)) for put in created), *changed])
@@ -189,6 +198,15 @@ def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
     words = [(put.row.rid, 0, *put.index.texts) for put in created if any(put.index.texts)]
     words += [(put.row.rid, 1, *put.index.texts) for put, _ in replaced]  # nearly each change is one of some word
     sqlite_rows.insert(connection, "words_waiting", words)
+
+
+def _stand(connection: sqlite3.Connection, puts: Iterable[Put]) -> None:
+    """How people stand towards patients because of these versions, in place of those that they replace."""
+    telling = [put for put in puts if put.row.type in facts.TYPES]
+    if rids := [put.row.rid for put in telling if put.old is not None]:
+        connection.execute("DELETE FROM standing WHERE source IN (SELECT value FROM json_each(?))", (_list(rids),))
+    rows = [(*one[:3], put.row.rid, *one[3:]) for put in telling for one in put.index.standing]
+    sqlite_rows.insert(connection, "standing", rows)
 
 
 def _fill(connection: sqlite3.Connection, puts: Iterable[tuple[Put, Iterable[str]]]) -> None:
@@ -208,7 +226,8 @@ def _create(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     values = [
         (
             *(row.part, row.rid, row.type, row.fid, index.address(row.ref), row.version, row.updated, int(row.deleted)),
-            *(row.sort_date, row.method, row.generation, _packed(row.readers), packed(row.eq), row.body),
+            *(row.sort_date, row.method, row.generation, _packed(row.readers), row.patient, row.sharing),
+            *(packed(row.eq), row.body),
         )
         for row in rows
     ]
@@ -225,12 +244,13 @@ def _replace(connection: sqlite3.Connection, puts: Sequence[tuple[Put, Row]]) ->
     for put, old in puts:
         row = put.row
         values = (row.part, row.version, row.updated, int(row.deleted), row.sort_date, row.method, row.generation)
-        keys = (_packed(row.readers), packed(row.eq))
-        found = connection.execute(_REPLACE, (*values, *keys, row.body, old.rid, old.version, _packed(old.readers)))
+        keys = (_packed(row.readers), row.patient, row.sharing, packed(row.eq), row.body)
+        before = (old.rid, old.version, _packed(old.readers), old.patient, old.sharing)
+        found = connection.execute(_REPLACE, (*values, *keys, *before))
         if not found.rowcount:
             raise Moved(row.ref)
-    before = [(old.rid, old.version, old.type, old.fid, old.updated, old.method, old.body) for _, old in puts]
-    sqlite_rows.insert(connection, "version", before)
+    olds = [(old.rid, old.version, old.type, old.fid, old.updated, old.method, old.body) for _, old in puts]
+    sqlite_rows.insert(connection, "version", olds)
 
 
 def _changed(connection: sqlite3.Connection, puts: Sequence[Put]) -> list[tuple[Put, list[str]]]:
@@ -290,8 +310,11 @@ def _list(keys: Iterable[int]) -> str:
 
 def _share(connection: sqlite3.Connection, shared: Shared) -> None:
     found = connection.execute(
-        "UPDATE resource SET readers = ? WHERE rid = ? AND version = ? AND readers = ?",
-        (_packed(shared.readers), shared.row.rid, shared.row.version, _packed(shared.row.readers)),
+        _SHARE,
+        (
+            *(_packed(shared.readers), shared.patient, shared.sharing, shared.row.rid, shared.row.version),
+            *(_packed(shared.row.readers), shared.row.patient, shared.row.sharing),
+        ),
     )
     if not found.rowcount:
         raise Moved(shared.row.ref)

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from common import clock
-from fhir_server import bodies, conditions, criteria, ids, index, media, query
+from fhir_server import access, bodies, conditions, criteria, ids, index, media, query
 from fhir_server.changes import Stored
 from fhir_server.conditions import Condition, Ids, Keys, Sort, Updated
 from fhir_server.exchange import Server
 from fhir_server.jobs.job import Work
-from fhir_server.rows import Gone, Memberships
+from fhir_server.rows import Gone
 from fhir_server.terminology import in_search
 
 # Rows of one search: as many as are small, few of what may be large.
@@ -156,7 +156,7 @@ class _Export:
         """What was changed or deleted since the request: as it was then, unless it was written before that."""
         late, self._late = self._late, {}
         if self._patients is None and not any(kind == type for kind, _ in self._work.asked["filters"]):
-            async for some in _gone(self._server, type, self._work.caller.memberships, (self._work.started, 2**62)):
+            async for some in _gone(self._server, type, self._work.caller, (self._work.started, 2**62)):
                 late.update((one.id, Stored(type, one.id, 2**31 - 1, 2**62, b"", "DELETE")) for one in some)
         if not late:
             return
@@ -206,9 +206,8 @@ class _Export:
         """What was deleted meanwhile: Bundles whose entries are DELETE requests."""
         asked = self._work.asked
         span = (asked["since"], min(self._work.started, asked["until"] or self._work.started))
-        memberships = self._work.caller.memberships
         for type in asked["types"]:
-            async for some in _gone(self._server, type, memberships, span):
+            async for some in _gone(self._server, type, self._work.caller, span):
                 entries = [_entry(one) for one in some if self._is_ours(one)]
                 if entries:
                     bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
@@ -239,10 +238,10 @@ def _entry(one: Gone) -> dict[str, Any]:
     return {"request": {"method": "DELETE", "url": f"{one.type}/{one.id}"}}
 
 
-async def _gone(server: Server, type: str, memberships: Memberships, span: tuple[int, int]) -> Any:
+async def _gone(server: Server, type: str, caller: access.Caller, span: tuple[int, int]) -> Any:
     after = _BEFORE_ALL
     while True:
-        some = await server.store.bulk.gone(type, memberships, span, after=after, count=_GONE_AT_ONCE)
+        some = await server.store.bulk.gone(type, server.store.sight(caller), span, after=after, count=_GONE_AT_ONCE)
         if some:
             yield some
             after = (some[-1].updated, some[-1].rid)

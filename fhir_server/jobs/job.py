@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from common import clock
 from fhir_server import access, ids
 from fhir_server.rows import JobRow
@@ -135,13 +137,12 @@ def owner(caller: access.Caller) -> str:
 
 def write_caller(caller: access.Caller) -> str:
     """A caller as JSON."""
-    return json.dumps([caller.actor, caller.client, caller.memberships, caller.scopes, caller.name])
+    return msgspec.json.encode(caller).decode()
 
 
 def read_caller(text: str) -> access.Caller:
     """The inverse of `write_caller`."""
-    actor, client, memberships, scopes, name = json.loads(text)
-    return access.Caller(actor, client, None if memberships is None else tuple(memberships), tuple(scopes), name)
+    return msgspec.json.decode(text, type=access.Caller)
 
 
 def clear(folder: Path) -> None:

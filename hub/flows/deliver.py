@@ -18,6 +18,7 @@ from common import errors
 from common.events import Events, emit
 from fhir_server import access, changes, store
 from hub import conversations, people
+from hub.rights import leaving
 from hub.room import Resource, Room
 from mapping import systems
 from mss import address, compose, letter, send
@@ -91,6 +92,9 @@ async def deliver(work: store.Work, room: Room, smtp: send.Smtp) -> None:
     done = changes.Finish(work.part, work.lane, work.seq)
     if task["status"] != "requested":
         await room.store.commit([done], caller=access.SYSTEM)
+        return
+    if held_back := await leaving.of_delivery(task, room):
+        await _close(task, done, room, code="retenu", status="rejected", proof=held_back)
         return
     role = await room.read(task["owner"]["reference"])
     to = conversations.mailbox(role)

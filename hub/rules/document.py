@@ -1,7 +1,8 @@
 """Which documents may a person deposit, and what may become of one afterwards?
 
 A document only points at files that its author may read, so that sharing it later shares nothing else. It is not
-rewritten: its author withdraws or describes it, a new version is another document that replaces it.
+rewritten: its author withdraws or describes it, a new version is another document that replaces it and makes it
+superseded in the same commit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def rule() -> store.Rule:
         if caller.memberships is None:
             return wanted
         room = draft.Draft(wanted, caller, view)
-        return [await _checked(one, room) for one in wanted]
+        kept = [await _checked(one, room) for one in wanted]
+        replaced = [change for one in kept for change in await _replaced(one, room)]
+        return [*kept, *replaced]
 
     return store.Rule(frozenset({"DocumentReference"}), run)
 
@@ -48,6 +51,26 @@ async def _deposited(change: changes.Create, room: draft.Draft) -> changes.Creat
         if url.startswith("Binary/"):
             await room.find(url, at=f"DocumentReference.content[{place}].attachment.url")
     return changes.Create(change.type, change.id, body, change.readers)
+
+
+async def _replaced(change: changes.Change, room: draft.Draft) -> list[changes.Change]:
+    """What a new document replaces stops being current with it: one current version (DOS-06)."""
+    if not isinstance(change, changes.Create) or change.type != "DocumentReference":
+        return []
+    result: list[changes.Change] = []
+    for place, relation in enumerate(change.body.get("relatesTo", ())):
+        if relation.get("code") != "replaces":
+            continue
+        ref, at = str(relation.get("target", {}).get("reference", "")), f"DocumentReference.relatesTo[{place}].target"
+        before = await room.find(ref, at=at)
+        if before["resourceType"] != "DocumentReference" or before.get("subject") != change.body.get("subject"):
+            raise errors.Invalid("un document en remplace un autre du même patient", at=at)
+        if before["status"] != "current":
+            raise errors.Conflict("ce document n'est plus la version en cours : remplacez la dernière", at=at)
+        version, held = (await room.stored([ref]))[ref]
+        superseded = {**held, "status": "superseded"}
+        result.append(changes.Update("DocumentReference", ref.partition("/")[2], superseded, version))
+    return result
 
 
 def _described(before: conversations.Resource, after: conversations.Resource, room: draft.Draft) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
-from common import errors
-from fhir_server import access, changes, store
+from common import clock, errors
+from fhir_server import access, changes, index, store
+from fhir_server.rights import facts, standing
 from hub import conversations
 
 Resource = conversations.Resource
@@ -43,6 +44,37 @@ class Draft:
             **await self.stored([ref for ref in refs if ref not in self._pending])
         }
         return held | {ref: (None, self._pending[ref].body) for ref in refs if ref in self._pending}
+
+    async def bits(self, patient: str, who: tuple[int, ...]) -> int:
+        """How any of these keys stands towards `Patient/x` (`rights.standing`) with what this commit writes."""
+        found = await self.view.bits(patient, who)
+        now, address = clock.micros(self.view.now()), index.address(patient)
+        for body in (one.body for one in self._pending.values() if one.type in facts.TYPES):
+            for row in facts.of(body):
+                if row.patient == address and row.who in (standing.ANYONE, *who) and row.lo <= now <= row.hi:
+                    found |= row.bit
+        return found
+
+    async def sees(self, ref: str) -> bool:
+        """Is it there for the caller, or written by this commit?"""
+        if ref in self._pending:
+            return True
+        return ref in await self.view.many([ref], caller=self.caller)
+
+    def writes(self, ref: str) -> bool:
+        """Is it written by this commit?"""
+        return ref in self._pending
+
+    @staticmethod
+    def address(ref: str) -> int:
+        """What a reference is known by in the index of rights."""
+        return index.address(ref)
+
+    async def wrote(self, ref: str) -> bool:
+        """Is the caller its author?"""
+        row = (await self.view.rows([ref])).get(ref)
+        sight = access.sight(self.caller, 0)
+        return row is not None and (sight is None or sight.author in row.readers)
 
     async def stored(self, refs: list[str]) -> dict[str, tuple[int, Resource]]:
         """What the record holds of these references, with versions, whoever commits; what is missing is left out."""

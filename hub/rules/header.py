@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from common import errors
 from fhir_server import access, changes, store
+from fhir_server.rights import standing
 from hub import conversations
+from hub.rights import known
 from hub.rules import draft, inbox
 from mapping import systems
 
@@ -43,6 +45,8 @@ async def _keep(change: changes.Create | changes.Update, room: draft.Draft, secr
             raise errors.Invalid("une conversation a pour sujet un Patient", at="Communication.subject")
         await room.find(subject, at="Communication.subject")
     members = conversations.members(body)
+    if "subject" in body and room.caller.memberships is not None:
+        await _welcome(change, members, body["subject"]["reference"], room)
     kept = _with_body(change, body, frozenset(members))
     entries = await inbox.entries(f"Communication/{change.id}", body, room, secret, sender=room.caller.actor)
     return [kept, *entries]
@@ -81,6 +85,18 @@ async def _check_update(change: changes.Update, room: draft.Draft) -> None:
             raise errors.Invalid("le patient d'une conversation ne change pas", at="Communication.subject")
         if room.caller.memberships is not None and room.caller.actor not in conversations.members(before):
             raise errors.Forbidden("seul un membre modifie la conversation", at="Communication")
+
+
+async def _welcome(
+    change: changes.Create | changes.Update, members: list[str], patient: str, room: draft.Draft
+) -> None:
+    """Nobody comes in whom the patient does not want (DISC-07, CONS-02)."""
+    held = await room.stored([f"Communication/{change.id}"]) if isinstance(change, changes.Update) else {}
+    present = {member for _, before in held.values() for member in conversations.members(before)}
+    for place, member in enumerate(members):
+        if member not in present and await room.bits(patient, await known.keys(member, room.view)) & standing.EXCLUDED:
+            text = "le patient s'est opposé à ce que cette personne ou sa structure accède à ses données"
+            raise errors.Invalid(text, at=f"Communication.recipient[{place}]")
 
 
 def _with_body(

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from common import clock, errors
 from fhir_server import access, changes, store
 from hub import conversations
+from hub.rights import leaving
 from hub.rules import draft, inbox
 from mapping import systems
 
@@ -162,6 +163,10 @@ async def _deliveries(id: str, body: Resource, room: draft.Draft, secret: bytes)
             task = conversations.delivery(header, message, member, patient=patient, now=now)
             task_id = inbox.derived_id(secret, f"deliver|{message}|{member}", patient)
             readers = frozenset({body["sender"]["reference"], *members})
+            held_back = await leaving.held_back(body, member, room.view) if patient else ""
+            if held_back:
+                task = conversations.milestone(task, code="retenu", status="rejected", proof=held_back, now=now)
             result.append(changes.Create("Task", task_id, task, readers))
-            result.append(changes.Enqueue("mail", "Task", task_id))
+            if not held_back:
+                result.append(changes.Enqueue("mail", "Task", task_id))
     return result

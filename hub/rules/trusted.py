@@ -1,7 +1,7 @@
 """What may a person or a software not write, because others trust it blindly?
 
 Hospital letters and mails are routed by the directory, by identities and by identifiers that the hub mints. Until each
-has its own journey (directory sync, INS service, circle of care with consent), only the hub itself writes them.
+has its own journey (directory sync, INS service), only the hub itself writes them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ def _check_type(change: changes.Create | changes.Update | changes.Delete) -> Non
     if change.type in access.OPEN_TYPES:
         text = f"{change.type} : l'annuaire et les référentiels ne s'écrivent pas par ici"
         raise errors.Forbidden(text, at=change.type)
-    if change.type == "CareTeam":
-        raise errors.Forbidden("le cercle de soins ne s'écrit pas encore par ici", at="CareTeam")
     if isinstance(change, changes.Delete) and change.type in LASTING:
         raise errors.Forbidden(f"{change.type} : se retire par son statut, ne s'efface pas", at=change.type)
     if isinstance(change, changes.Update) and change.type in UNCHANGING:

@@ -13,7 +13,9 @@ from typing import Any
 
 from common import clock, errors
 from fhir_server import access, changes, store
+from fhir_server.rights import facts
 from hub import conversations
+from hub.rules import circle, consent
 from mapping import systems
 
 Resource = dict[str, Any]
@@ -122,9 +124,8 @@ async def fill(record: store.Store, now: datetime) -> bool:
         pass
     directory = [changes.Create(body["resourceType"], body["id"], body) for body in (*_directory(), *_patients())]
     await record.commit(directory, caller=access.SYSTEM, cause="seed")
-    teams = [_circle(patient, now) for patient in ("delmas-jeanne", "vidal-rose")]
-    circles = [changes.Create("CareTeam", record.new_id("CareTeam", team), team) for team in teams]
-    await record.commit(circles, caller=access.SYSTEM, cause="seed")
+    for patient in ("delmas-jeanne", "vidal-rose"):
+        await record.commit(_dossier(patient, record, now), caller=access.SYSTEM, cause="seed")
     await _story(record, now)
     return True
 
@@ -206,6 +207,21 @@ def _patients() -> Iterator[Resource]:
             "gender": gender,
             "birthDate": born,
         }
+
+
+def _dossier(patient: str, record: store.Store, now: datetime) -> list[changes.Change]:
+    """The patient's consent, which the coordinator heard, and the circle of care."""
+    said = consent.recorded(
+        f"Patient/{patient}", category=facts.DOSSIER, by="PractitionerRole/claire", at=clock.instant(now)
+    )
+    said["organization"] = [conversations.reference("Organization/dac-12")]
+    team = _circle(patient, now)
+    id = record.new_id("CareTeam", team)
+    return [
+        changes.Create("Consent", record.new_id("Consent", said), said),
+        changes.Create("CareTeam", id, team),
+        circle.claim(f"Patient/{patient}", id),
+    ]
 
 
 def _circle(patient: str, now: datetime) -> Resource:

@@ -345,4 +345,6 @@ callers = st.one_of(st.none(), st.lists(st.sampled_from(GROUPS), max_size=3, uni
 
 def memberships(groups: tuple[str, ...] | None) -> Memberships:
     """The keys of some groups; None is who sees everything."""
-    return None if groups is None else tuple(access.key(one) for one in groups)
+    if groups is None:
+        return None
+    return access.Sight(tuple(access.key(one) for one in groups), 0, (), 0, 0, 0, 0)

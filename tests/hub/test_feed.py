@@ -13,7 +13,11 @@ PAUL = access.person("PractitionerRole/paul")
 
 
 async def test_only_readers_hear_and_only_of_types_that_their_scopes_name() -> None:
-    feed = Feed()
+    async def shows(event: store.Event, caller: access.Caller) -> bool:
+        is_reader = bool(access.way(access.sight(caller, 0), event.readers, event.sharing))
+        return is_reader and access.can(caller, "r", event.type)
+
+    feed = Feed(shows)
     heard: dict[str, list[str]] = {"nadia": [], "limited": [], "paul": []}
 
     async def listen(name: str, caller: access.Caller) -> None:
@@ -25,7 +29,10 @@ async def test_only_readers_hear_and_only_of_types_that_their_scopes_name() -> N
     await asyncio.sleep(0)
     readers = frozenset({access.key("PractitionerRole/nadia")})
     feed.publish(
-        [store.Event(n, type, "x", 1, "POST", readers, b"{}") for n, type in enumerate(("Patient", "Observation"))]
+        [
+            store.Event(n, type, "x", 1, "POST", readers, 0, 0, b"{}")
+            for n, type in enumerate(("Patient", "Observation"))
+        ]
     )
     await asyncio.sleep(0.01)
     for one in tasks:

@@ -12,6 +12,8 @@ import sqlalchemy as sql
 from common import errors
 from fhir_server import access
 from hub import database, settings, signin
+from hub.rights import worn
+from hub.room import Room
 from identity import tables, tokens
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -63,9 +65,9 @@ async def test_a_revoked_token_stops_at_once(engine: sql.Engine) -> None:
 
 
 def test_identities_become_callers_with_their_rights_and_no_more() -> None:
-    nadia = signin.caller(signin.persona("nadia"))
-    alone = signin.caller(tokens.Identity("client", client="Annuaire", scopes=("system/*.rs",)))
-    system = signin.caller(tokens.Identity("system"))
+    nadia = worn.caller(signin.persona("nadia"), worn.Hat())
+    alone = worn.caller(tokens.Identity("client", client="Annuaire", scopes=("system/*.rs",)), worn.Hat())
+    system = worn.caller(tokens.Identity("system"), worn.Hat())
     assert nadia.memberships is not None
     assert access.key("PractitionerRole/nadia") in nadia.memberships
     assert alone.memberships == (access.EVERYONE,)
@@ -76,11 +78,12 @@ def test_identities_become_callers_with_their_rights_and_no_more() -> None:
             access.may(alone, action, type)
 
 
-async def test_tiles_exist_only_in_the_demo(engine: sql.Engine) -> None:
+async def test_tiles_exist_only_in_the_demo(engine: sql.Engine, hub: Room) -> None:
     kept = tokens.Tokens(engine, Clock())
+    hats = worn.Hats(hub.store)
     with pytest.raises(errors.Forbidden):
-        await signin.SignIn(kept, demo=False).persona("nadia")
-    text = await signin.SignIn(kept, demo=True).persona("nadia")
-    assert (await signin.SignIn(kept, demo=True).check(text)).actor == "PractitionerRole/nadia"
+        await signin.SignIn(kept, hats, demo=False).persona("nadia")
+    text = await signin.SignIn(kept, hats, demo=True).persona("nadia")
+    assert (await signin.SignIn(kept, hats, demo=True).check(text)).actor == "PractitionerRole/nadia"
     with pytest.raises(errors.NotFound):
-        await signin.SignIn(kept, demo=True).persona("nobody")
+        await signin.SignIn(kept, hats, demo=True).persona("nobody")

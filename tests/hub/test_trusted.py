@@ -38,14 +38,11 @@ async def create(hub: Room, body: dict[str, Any]) -> str:
             "telecom": [conversations.mssante("paul.lefebvre@demo.mssante.fr")],
         },
         {"resourceType": "Organization", "name": "Faux hôpital"},
-        {"resourceType": "CareTeam", "status": "active", "subject": {"reference": "Patient/delmas-jeanne"}},
         {"resourceType": "Patient", "identifier": [{"system": f"urn:oid:{systems.INS_TEST}", "value": JEANNE}]},
     ],
     ids=lambda body: body["resourceType"],
 )
-async def test_a_person_does_not_write_the_directory_circles_or_national_numbers(
-    hub: Room, body: dict[str, Any]
-) -> None:
+async def test_a_person_does_not_write_the_directory_or_national_numbers(hub: Room, body: dict[str, Any]) -> None:
     with pytest.raises(errors.Forbidden):
         await create(hub, body)
 

@@ -62,7 +62,7 @@ export function toEnd(behavior = "instant") {
 }
 
 async function once() {
-  const fresh = parsed(await ask(`/fragments/conversations/${conversation}`));
+  const fresh = parsed(await stillOpen(ask(`/fragments/conversations/${conversation}`)));
   const messages = [...fresh.querySelectorAll("#messages > li")];
   const shown = [...list.children].filter((one) => !one.classList.contains("pending"));
   // More came while we were away than one page holds: start again from this page, the rest is behind its button.
@@ -79,6 +79,19 @@ async function once() {
   for (const id of ["titre", "etat", "membres"]) swap(document.getElementById(id), fresh.getElementById(id));
   heard(news);
   markRead();
+}
+
+// What the person may no longer see leaves the screen at once, and is not kept for the way back.
+async function stillOpen(asked) {
+  try {
+    return await asked;
+  } catch (problem) {
+    if (problem.status === 404 || problem.status === 403) {
+      document.querySelector("main").replaceChildren();
+      location.replace("/");
+    }
+    throw problem;
+  }
 }
 
 function heard(news) {

@@ -119,7 +119,7 @@ async def test_rights_that_went_away_hide_what_was_written_down(world: World) ->
     (notice,) = await world.notices(id)
     live: Live = world.matcher.live[id]
     assert len(await notification.seen(world.record, [notice], live.caller)) == 1
-    nobody = access.Caller("PractitionerRole/nadia", memberships=(access.EVERYONE,))
+    nobody = access.Caller("PractitionerRole/nobody", memberships=(access.EVERYONE,))
     now = clock.micros(world.record.now())
     await world.record.commit([Subscribe(id, "active", now, owner=owner.text(nobody))], caller=writing.SERVER)
     await world.matcher.refresh(id)

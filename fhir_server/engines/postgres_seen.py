@@ -1,0 +1,68 @@
+"""What SQL says on PostgreSQL whether a caller sees the row `r`? See `sqlite_seen.py`, which says the same.
+
+Where rows reach people by their readers alone, that comes first and by itself, so that its index can be used.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fhir_server import access
+from fhir_server.access import Sight
+from fhir_server.engines.searching import Statement
+from fhir_server.rights import sharing, standing
+
+_LOOK_UP = (
+    "COALESCE((SELECT bit_or(s.bit) FROM standing s WHERE s.patient = r.patient AND s.who = ANY({who}) "
+    f"AND s.lo <= {{now}} AND s.hi >= {{now}} AND s.bit < {standing.READ_BITS}), 0)::int"
+)
+
+
+class Marks(NamedTuple):
+    """What stands in the SQL for each part of a Sight; arrays of bigint, then numbers."""
+
+    named: str
+    who: str
+    author: str
+    structure: str
+    kinds: str
+    corps: str
+    now: str
+
+
+# The arguments of each Sight, in the order of Marks, with their types.
+KINDS = ("bigint[]", "bigint[]", "bigint", "bigint", "int", "int", "bigint")
+Args = tuple[list[int], list[int], int, int, int, int, int]
+
+
+def args(sight: Sight) -> Args:
+    """In the order of Marks."""
+    who = [standing.ANYONE, *sight.circles]
+    return [*sight.named], who, sight.author, sight.structure, sight.kinds, sight.corps, sight.now
+
+
+def visible(sight: Sight, statement: Statement, types: tuple[str, ...]) -> str:
+    """The predicate inside a larger statement."""
+    reach = access.reach(types)
+    if reach == "open":
+        return f"r.readers && {statement.arg([*sight.named])}::bigint[]"
+    if reach == "shared":
+        marks = (f"{statement.arg(one)}::{kind}" for one, kind in zip(args(sight), KINDS, strict=True))
+        return anyhow(Marks(*marks))
+    who, now = (statement.arg(one) for one in ([standing.ANYONE, *sight.circles], sight.now))
+    bits = _LOOK_UP.format(who=f"{who}::bigint[]", now=f"{now}::bigint")
+    author = f"{statement.arg(sight.author)}::bigint = ANY(r.readers)"
+    tables = f"CASE WHEN {author} THEN {standing.AUTHORED} ELSE {standing.NAMED} END"
+    return f"(r.readers && {statement.arg([*sight.keys])}::bigint[] AND ({tables}::bigint >> {bits}) & 1 = 1)"
+
+
+def anyhow(marks: Marks) -> str:
+    """The predicate for rows of any type."""
+    author, structure = f"{marks.author} = ANY(r.readers)", f"{marks.structure} = ANY(r.readers)"
+    named = f"(r.readers && {marks.named} OR (r.sharing & {sharing.KIND} = {sharing.OF_STRUCTURE} AND {structure}))"
+    shared = f"(({marks.kinds} >> (r.sharing & {sharing.KIND})) & 1 = 1 AND (r.sharing >> 4) & {marks.corps} = 0)"
+    bits = _LOOK_UP.format(who=marks.who, now=marks.now)
+    tables = (
+        f"CASE WHEN {author} THEN {standing.AUTHORED} WHEN {named} THEN {standing.NAMED} ELSE {standing.SHARED} END"
+    )
+    return f"(({author} OR {named} OR {shared}) AND ({tables}::bigint >> {bits}) & 1 = 1)"

@@ -1,0 +1,108 @@
+"""What SQL says on SQLite whether a caller sees the row `r`?
+
+A row that names the caller among its readers, or that a circle shares with them, is looked up in `standing`: the bits
+that hold now are an index into one of the tables of `rights/standing.py`. The row's own columns are tested first; the
+look-up, one range of an index, is made only for what they let through.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from fhir_server import access, keys
+from fhir_server.access import Sight
+from fhir_server.engines.searching import Statement
+from fhir_server.rights import sharing, standing
+
+_LOOK_UP = (
+    "COALESCE((SELECT SUM(DISTINCT s.bit) FROM standing s WHERE s.patient = r.patient AND s.who IN ({who}) "
+    f"AND s.lo <= {{now}} AND s.hi >= {{now}} AND s.bit < {standing.READ_BITS}), 0)"
+)
+
+
+class Shape(NamedTuple):
+    """What the text depends on: how rows of these types reach people, how many keys there are, how many arguments."""
+
+    reach: access.Reach
+    named: int
+    circles: int
+    size: int
+
+
+class How(NamedTuple):
+    """A text and its arguments, in order."""
+
+    shape: Shape
+    args: tuple[object, ...]
+
+
+def packed(keys: Sequence[int]) -> bytes:
+    """Keys as the BLOB that a row keeps."""
+    return struct.pack(f"<{len(keys)}q", *keys)
+
+
+def unpacked(blob: bytes) -> tuple[int, ...]:
+    """The inverse of `packed`."""
+    return struct.unpack(f"<{len(blob) // 8}q", blob)
+
+
+@lru_cache(maxsize=65536)
+def reader_key(type: str, reader: int) -> int:
+    """The key in `hot` of the resources of a type that a reader may see."""
+    return keys.key(f"{type}<{reader}")
+
+
+@lru_cache(maxsize=65536)
+def _one(key: int) -> bytes:
+    return packed((key,))
+
+
+def of(sight: Sight, types: tuple[str, ...]) -> How:
+    """How the caller sees rows of these types."""
+    reach = access.reach(types)
+    args: tuple[object, ...] = tuple([_one(key) for key in sight.named])
+    if reach != "open":
+        args = (*args, _one(sight.author), sight.now, standing.ANYONE, *sight.circles)
+    if reach == "shared":
+        args = (*args, _one(sight.structure), sight.kinds, sight.corps)
+    return How(Shape(reach, len(sight.named), len(sight.circles), len(args)), args)
+
+
+def visible(sight: Sight, statement: Statement, types: tuple[str, ...]) -> str:
+    """The predicate inside a larger statement."""
+    how = of(sight, types)
+    marks = [statement.arg(one) for one in how.args]
+    return _text(how.shape, marks)
+
+
+@lru_cache(maxsize=256)
+def sql(shape: Shape) -> str:
+    """The predicate with its arguments as the first ones of the statement."""
+    return _text(shape, [f"?{n + 1}" for n in range(shape.size)])
+
+
+def _text(shape: Shape, marks: list[str]) -> str:
+    n = shape.named
+    named = " OR ".join([_reads(mark) for mark in marks[:n]] or ["0"])
+    if shape.reach == "open":
+        return f"({named})"
+    author, now, who = _reads(marks[n]), marks[n + 1], marks[n + 2 : n + 3 + shape.circles]
+    bits = _LOOK_UP.format(who=", ".join(who), now=now)
+    if shape.reach == "named":
+        tables = f"CASE WHEN {author} THEN {standing.AUTHORED} ELSE {standing.NAMED} END"
+        return f"(({named} OR {author}) AND ({tables} >> {bits}) & 1)"
+    structure, kinds, corps = marks[n + 3 + shape.circles :]
+    named += f" OR (r.sharing & {sharing.KIND} = {sharing.OF_STRUCTURE} AND {_reads(structure)})"
+    shared = f"(({kinds} >> (r.sharing & {sharing.KIND})) & 1 AND (r.sharing >> 4) & {corps} = 0)"
+    tables = (
+        f"CASE WHEN {author} THEN {standing.AUTHORED} WHEN {named} THEN {standing.NAMED} ELSE {standing.SHARED} END"
+    )
+    return f"(({author} OR {named} OR {shared}) AND ({tables} >> {bits}) & 1)"
+
+
+def _reads(mark: str) -> str:
+    """The key is among the readers, on a key's boundary."""
+    return f"instr(r.readers, {mark}) % 8 = 1"
