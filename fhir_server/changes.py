@@ -68,7 +68,8 @@ class Delete:
 class Share:
     """More readers for a stored resource, without a new version.
 
-    `under` puts a Binary under the rights of its patient (`Patient/x`) and of a sharing (`rights.sharing.code`).
+    `under` puts a Binary under the rights of its patient (`Patient/x`, "" for nobody's) and of a sharing
+    (`rights.sharing.code`).
     """
 
     type: str

@@ -259,18 +259,23 @@ def _checked(draft: Draft, old: Row | None) -> Row | None:
 def _under(draft: Draft, old: Row | None, found: Rows) -> tuple[int, int]:
     """Whose the row is, and how it is shared. Raw content says neither: the document that cites it does."""
     if draft.under:
-        return index.address(draft.under[0]), draft.under[1]
-    if draft.type == "Binary" and old is not None and old.patient:
+        return _whose(draft.under)
+    if draft.type == "Binary" and old is not None and (old.patient or old.sharing):
         return old.patient, old.sharing
     patient = draft.ref if draft.type == "Patient" else f"Patient/{found.patient}" if found.patient else ""
     return index.address(patient) if patient else 0, found.sharing
+
+
+def _whose(under: tuple[str, int]) -> tuple[int, int]:
+    patient, sharing = under
+    return index.address(patient) if patient else 0, sharing
 
 
 def _share(draft: Draft, old: Row | None, done: Prepared) -> None:
     if old is None:
         raise errors.NotFound(f"{draft.ref} n'existe pas")
     readers = old.readers | {access.key(one) for one in draft.readers}
-    under = (index.address(draft.under[0]), draft.under[1]) if draft.under else (old.patient, old.sharing)
+    under = _whose(draft.under) if draft.under else (old.patient, old.sharing)
     if readers != old.readers or under != (old.patient, old.sharing):
         done.write.shared.append(Shared(old, readers, *under))
     done.results[draft.type, draft.id] = old.stored()

@@ -263,7 +263,7 @@ class Store:
         """May the caller see now what changed?"""
         seen = self.sight(caller)
         table = access.way(seen, event.readers, event.sharing) if access.can(caller, "r", event.type) else 0
-        if seen is None or not table or not event.patient:
+        if seen is None or not table:
             return bool(table)
         return standing.opens(table, await self._engine.bits(event.patient, (0, *seen.circles), seen.now))
 

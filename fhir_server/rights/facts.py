@@ -18,8 +18,6 @@ Resource = Mapping[str, Any]
 
 TYPES = frozenset({"CareTeam", "Consent", "Task"})
 
-CARE_TEAM = f"{sharing.HUB}/CodeSystem/care-team"
-CONVERSATION = "conversation"  # the category of a CareTeam that is the members of a conversation (MODEL-05)
 CONSENT = f"{sharing.HUB}/CodeSystem/consent"
 DOSSIER, MESSAGING, OUTSIDE = "dossier", "messagerie", "partage-hors-equipe"
 OPPOSITION, EXCLUSION = "opposition", "exclusion-professionnel"
@@ -40,8 +38,8 @@ def of(resource: Resource, base: str = "") -> tuple[Standing, ...]:
 
 
 def is_circle(team: Resource) -> bool:
-    """Is it a patient's circle of care, and not the members of a conversation?"""
-    return "subject" in team and not has_code(team.get("category", ()), CARE_TEAM, CONVERSATION)
+    """Is it a patient's circle of care?"""
+    return "subject" in team and not sharing.is_conversation(team)
 
 
 def has_code(concepts: Any, system: str, code: str) -> bool:

@@ -21,6 +21,8 @@ Resource = Mapping[str, Any]
 HUB = "https://spico-hub.example/fhir"
 LEVEL = f"{HUB}/CodeSystem/partage"
 TASK = f"{HUB}/CodeSystem/task"
+CARE_TEAM = f"{HUB}/CodeSystem/care-team"
+CONVERSATION = "conversation"
 EMERGENCY = "emergency-access"  # the Task that declares one (CONS-08)
 _OF_THE_CIRCLE = frozenset({EMERGENCY, "emergency-review"})
 PRIVATE, STRUCTURE, SHARED, PUBLIC = "prive", "structure", "partage", "public"
@@ -70,7 +72,15 @@ def level(resource: Resource) -> str:
         return SHARED if _is_note(resource) or _is_national(resource) else PRIVATE
     if resource["resourceType"] == "Task" and _is_between_people(resource):
         return PRIVATE
+    if resource["resourceType"] == "CareTeam" and is_conversation(resource):
+        return PRIVATE
     return kept.level
+
+
+def is_conversation(team: Resource) -> bool:
+    """Is the CareTeam the members of a conversation (MODEL-05), and not a circle of care?"""
+    codings = (coding for one in team.get("category", ()) for coding in one.get("coding", ()))
+    return any((one.get("system"), one.get("code")) == (CARE_TEAM, CONVERSATION) for one in codings)
 
 
 def check(resource: Resource) -> None:

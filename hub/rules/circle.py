@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from common import errors
 from fhir_server import access, changes, store
-from fhir_server.rights import facts, sharing, standing
+from fhir_server.rights import sharing, standing
 from hub import conversations
 from hub.rights import known
 from hub.rules import dossier, draft
@@ -42,7 +42,7 @@ def claim(patient: str, id: str) -> changes.Claim:
 
 async def _kept(change: Written, room: draft.Draft) -> changes.Claim:
     team = change.body
-    if not facts.is_circle(team):
+    if sharing.is_conversation(team):
         raise errors.Forbidden("les membres d'une conversation sont tenus par le hub", at="CareTeam.category")
     _check(team)
     patient = team["subject"]["reference"]

@@ -13,7 +13,7 @@ from fhir_server.rights import facts, standing
 from hub import conversations
 
 Resource = conversations.Resource
-_decode = msgspec.json.Decoder().decode
+decode = msgspec.json.Decoder().decode
 
 
 class Draft:
@@ -35,7 +35,7 @@ class Draft:
             stored = await self.view.read(type, id, caller=self.caller)
         except (errors.NotFound, errors.Gone):
             raise errors.Invalid(f"{ref} : inconnu, ou vous n'y avez pas accès", at=at) from None
-        found: Resource = _decode(stored.body)
+        found: Resource = decode(stored.body)
         return found
 
     async def present(self, refs: list[str]) -> dict[str, tuple[int | None, Resource]]:
@@ -79,4 +79,4 @@ class Draft:
     async def stored(self, refs: list[str]) -> dict[str, tuple[int, Resource]]:
         """What the record holds of these references, with versions, whoever commits; what is missing is left out."""
         rows = await self.view.many(refs)
-        return {ref: (row.version, _decode(row.body)) for ref, row in rows.items()}
+        return {ref: (row.version, decode(row.body)) for ref, row in rows.items()}

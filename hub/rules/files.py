@@ -29,18 +29,17 @@ def rule() -> store.Rule:
 
 
 async def _followed(change: Written, room: draft.Draft) -> list[changes.Change]:
-    patient = room.view.patient(change.body)
-    if patient is None:
-        return []
+    id = room.view.patient(change.body)
+    patient = f"Patient/{id}" if id else ""
     code, result = sharing.code(change.body), list[changes.Change]()
     for place, content in enumerate(change.body.get("content", ())):
         url = str(content.get("attachment", {}).get("url", ""))
         at = f"DocumentReference.content[{place}].attachment.url"
-        if url.startswith("Binary/") and await _is_free(url, f"Patient/{patient}", room, at=at):
+        if url.startswith("Binary/") and await _is_free(url, patient, room, at=at):
             widest = code
             for other in await _others(url, change.id, room):
                 widest = _wider(widest, sharing.code(other), at=at)
-            result.append(changes.Share("Binary", url[7:], frozenset(), (f"Patient/{patient}", widest)))
+            result.append(changes.Share("Binary", url[7:], frozenset(), (patient, widest)))
     return result
 
 
@@ -51,7 +50,7 @@ async def _is_free(url: str, patient: str, room: draft.Draft, *, at: str) -> boo
     row = (await room.view.rows([url])).get(url)
     if row is None or row.deleted:
         return False
-    if row.patient not in (0, room.address(patient)):
+    if row.patient and row.patient != room.address(patient):
         raise errors.Invalid("ce fichier est celui d'un autre patient ; déposez-le à nouveau", at=at)
     return True
 

@@ -7,7 +7,7 @@ from fhir_server import access, changes, store
 from fhir_server.rights import standing
 from hub import conversations
 from hub.rights import known
-from hub.rules import draft, inbox
+from hub.rules import draft, inbox, members
 from mapping import systems
 
 CATEGORIES = ("direct", "group", "patient", "request")
@@ -44,12 +44,15 @@ async def _keep(change: changes.Create | changes.Update, room: draft.Draft, secr
         if not subject.startswith("Patient/"):
             raise errors.Invalid("une conversation a pour sujet un Patient", at="Communication.subject")
         await room.find(subject, at="Communication.subject")
-    members = conversations.members(body)
+    present = conversations.members(body)
     if "subject" in body and room.caller.memberships is not None:
-        await _welcome(change, members, body["subject"]["reference"], room)
-    kept = _with_body(change, body, frozenset(members))
+        await _welcome(change, present, body["subject"]["reference"], room)
+    held = await room.stored([f"Communication/{change.id}"]) if isinstance(change, changes.Update) else {}
+    before = next((one for _, one in held.values()), None)
+    team = await members.kept(f"Communication/{change.id}", before, body, room, secret)
+    kept = _with_body(change, body, frozenset(present))
     entries = await inbox.entries(f"Communication/{change.id}", body, room, secret, sender=room.caller.actor)
-    return [kept, *entries]
+    return [kept, *team, *entries]
 
 
 def _check(body: conversations.Resource) -> None:
@@ -87,13 +90,11 @@ async def _check_update(change: changes.Update, room: draft.Draft) -> None:
             raise errors.Forbidden("seul un membre modifie la conversation", at="Communication")
 
 
-async def _welcome(
-    change: changes.Create | changes.Update, members: list[str], patient: str, room: draft.Draft
-) -> None:
+async def _welcome(change: changes.Create | changes.Update, coming: list[str], patient: str, room: draft.Draft) -> None:
     """Nobody comes in whom the patient does not want (DISC-07, CONS-02)."""
     held = await room.stored([f"Communication/{change.id}"]) if isinstance(change, changes.Update) else {}
     present = {member for _, before in held.values() for member in conversations.members(before)}
-    for place, member in enumerate(members):
+    for place, member in enumerate(coming):
         if member not in present and await room.bits(patient, await known.keys(member, room.view)) & standing.EXCLUDED:
             text = "le patient s'est opposé à ce que cette personne ou sa structure accède à ses données"
             raise errors.Invalid(text, at=f"Communication.recipient[{place}]")

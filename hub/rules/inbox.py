@@ -51,13 +51,13 @@ def entry_id(secret: bytes, header: str, owner: str, body: conversations.Resourc
     return derived_id(secret, f"inbox|{header}|{owner}", body.get("subject"))
 
 
-def derived_id(secret: bytes, seed: str, patient: conversations.Resource | None) -> str:
+def derived_id(secret: bytes, seed: str, patient: conversations.Resource | None, *, type: str = "Task") -> str:
     """An id that follows from `seed`, in the part of the patient referred to, so that no race makes a second one.
 
     Keyed, so that nobody can compute whether somebody has an entry, or the id of a mail that they did not get.
     """
     patient_id = str(patient["reference"]).partition("/")[2] if patient else None
-    return ids.fhir_id(ids.hash64(f"{secret.hex()}|{seed}") & _POSITIVE, "Task", patient_id)
+    return ids.fhir_id(ids.hash64(f"{secret.hex()}|{seed}") & _POSITIVE, type, patient_id)
 
 
 def _after_message(task: conversations.Resource, own: bool, room: draft.Draft) -> conversations.Resource:
