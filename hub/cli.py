@@ -19,6 +19,7 @@ from common import errors
 from connectors.hospital import mllp
 from fhir_server import access, store
 from hub import database, settings, signin
+from hub.rights import command as rights
 from identity import tokens
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -32,6 +33,7 @@ app.add_typer(journal_app, name="journal")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(db_app, name="db")
 app.add_typer(client_app, name="client")
+app.add_typer(rights.app, name="rights")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (HUB_DATA).")]
 Database = Annotated[str | None, typer.Option("--database", help="PostgreSQL URL (HUB_DATABASE); default SQLite.")]

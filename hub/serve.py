@@ -25,7 +25,7 @@ import uvicorn
 from common import clock, errors
 from common.events import Events, configure, emit
 from connectors.hospital import mllp
-from fhir_server import app, store
+from fhir_server import app, operations, store
 from fhir_server.jobs import job, runner
 from fhir_server.r4 import load
 from fhir_server.subscriptions import operations as subscribing
@@ -33,7 +33,7 @@ from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
 from hub import database, feed, keys, national, oauth, settings, signin, site, topics, upkeep
 from hub.flows import deliver, hospital_document, mail_in, notify
-from hub.operations import dossier
+from hub.operations import dossier, emergency, explain_access
 from hub.rights import worn
 from hub.room import Room
 from hub.rules import everything
@@ -129,7 +129,8 @@ async def _application(room: Room, config: settings.Settings, base: str, jobs: r
     """The FHIR dispatcher with the operations, in front of health, metrics and the pages."""
     kept = database.kept_tokens(config)
     whole = national.build(config, room, kept, origin=base.removesuffix("/fhir"))
-    people = signin.SignIn(kept, worn.Hats(room.store), demo=config.demo, national=whole)
+    hats = worn.Hats(room.store)
+    people = signin.SignIn(kept, hats, demo=config.demo, national=whole)
     checked = assertions.Assertions(kept.engine, clock.system)
     authority = oauth.Authority(kept, checked, base=base, national=whole)
     live = feed.Feed(room.store.shows)
@@ -140,7 +141,7 @@ async def _application(room: Room, config: settings.Settings, base: str, jobs: r
     fhir = app.build_app(
         room.store,
         authenticate=people.check,
-        operations=(dossier.operation, *subscribing.operations(wanted, room.secret)),
+        operations=(*operations_of(room, hats), *subscribing.operations(wanted, room.secret)),
         topics=[one.url for one in topics.TOPICS],
         socket=live_socket.Socket(room.store, wanted, people.check, secret=room.secret, base=base),
         mount=outside,
@@ -151,6 +152,11 @@ async def _application(room: Room, config: settings.Settings, base: str, jobs: r
     )
     outside.mount("/", _pages()(fhir, live, people, small.tiles() if config.demo else ()))
     return fhir
+
+
+def operations_of(room: Room, hats: worn.Hats) -> tuple[operations.Operation, ...]:
+    """The operations that this product adds to FHIR's own."""
+    return (dossier.operation, *explain_access.all(hats), emergency.operation(room.settings.emergency_hours))
 
 
 def _pages() -> Callable[..., Any]:

@@ -63,6 +63,7 @@ class Settings:
     hooks_retry_hours: float = _doc("how long a failing subscriber is called again before its status is `error`", 48.0)
     hooks_keep_days: float = _doc("how long events of a subscription can be sent or asked for (`$events`)", 14.0)
     hooks_timeout_seconds: float = _doc("how long a subscriber may take to answer", 10.0)
+    emergency_hours: float = _doc("how long an access in an emergency stays open", 4.0)
     hospital_organization: str = _doc("Organization id that hospital messages are attributed to", "hopital")
     hospital_unknown_patient: str = _doc("`create` a provisional patient, or `refuse` with 902", "create")
     hospital_reused_id: str = _doc(

@@ -57,16 +57,17 @@ class Hats:
         return hat
 
     async def _read(self, actor: str) -> Hat:
-        role = await self._resource(actor)
+        role = await self.resource(actor)
         if role.get("resourceType") == "Organization":
             return Hat(structure=actor)
         profession = _profession(role.get("code", ()))
         if not profession and (practitioner := role.get("practitioner", {}).get("reference", "")):
-            person = await self._resource(practitioner)
+            person = await self.resource(practitioner)
             profession = _profession([one.get("code", {}) for one in person.get("qualification", ())])
         return Hat(role.get("organization", {}).get("reference", ""), profession)
 
-    async def _resource(self, ref: str) -> Resource:
+    async def resource(self, ref: str) -> Resource:
+        """The resource of a reference, empty when there is none."""
         found = (await self._record.many([ref], caller=access.SYSTEM)).get(ref)
         body: Resource = _decode(found.body) if found else {}
         return body
