@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ import uvloop
 from bench import workload
 
 SLOWEST_ANSWER = 60.0
+URLS = "urls"  # the case whose calls are in the file `known`: searches, as `write_urls` wrote them
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,9 @@ def _complete(data: bytes) -> tuple[int, bytes] | None:
 
 def requests(job: Job) -> list[bytes]:
     """The job's calls as bytes for the wire."""
-    if job.known is None:
+    if job.case == URLS and job.known:
+        calls = [workload.Call("GET", one) for one in json.loads(Path(job.known).read_text())]
+    elif job.known is None:
         calls = list(workload.loading(job.patients))
     else:
         calls = workload.calls(job.case, workload.Known.read(Path(job.known)), count=job.count, seed=job.seed)
@@ -156,6 +160,11 @@ def requests(job: Job) -> list[bytes]:
     if job.token:
         fixed += f"Authorization: Bearer {job.token}\r\n"
     return [_request(call, job.base, fixed) for call in calls]
+
+
+def write_urls(file: Path, urls: Sequence[str]) -> None:
+    """The calls of the case URLS, relative to the FHIR base."""
+    file.write_text(json.dumps(list(urls)))
 
 
 def _request(call: workload.Call, base: str, fixed: str) -> bytes:

@@ -38,6 +38,9 @@ class Indexer(Protocol):
     def patient(self, resource: Resource) -> str | None:
         """The id of the patient in whose compartment it is."""
 
+    def patient_masks(self, types: tuple[str, ...]) -> tuple[int, ...]:
+        """By which references resources of these types say whose they are."""
+
 
 class Validator(Protocol):
     """`r4.validate.Validator`."""

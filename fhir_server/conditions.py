@@ -218,8 +218,23 @@ class FullText:
     narrative: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """What may lead to all that somebody sees: of patients in whose circle one of `who` is, or with one of `readers`.
+
+    `masks` are the `index.reference_mask` by which resources refer to their patient; `patients`: the patients
+    themselves are wanted. Whether each is seen is tested on the row.
+    """
+
+    who: tuple[int, ...]
+    readers: tuple[int, ...]
+    masks: tuple[int, ...]
+    patients: bool = False
+
+
 _OfOne = Keys | Text | Moment | Amount | Extent | Near | Either | Present | Ids | Updated | FullText
 Condition = _OfOne | Types | Addresses | And | Or | Not | Linked | LinkedFrom
+Driving = Condition | Mine  # what can lead to rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +256,8 @@ class Query:
     """A search on one type: all of `where`, ordered by `sort`, then by rid (ascending unless the first sort descends).
 
     `count` rows per page, `after` the opaque cursor of the page before, `total` True when the number of all matches is
-    wanted too. `types`, when not empty, are what is searched instead of `type`.
+    wanted too. `types`, when not empty, are what is searched instead of `type`. `masks` as in `Mine`, for who does not
+    see everything.
     """
 
     type: str
@@ -251,6 +267,7 @@ class Query:
     after: str | None = None
     total: bool = False
     types: tuple[str, ...] = ()
+    masks: tuple[int, ...] = ()
 
     @property
     def all_types(self) -> tuple[str, ...]:

@@ -201,6 +201,19 @@ class Indexer:
                 return id
         return self._patient(resource, None, plan)
 
+    def patient_masks(self, types: tuple[str, ...]) -> tuple[int, ...]:
+        """The masks of the references by which resources of these types say whose they are.
+
+        None when some of them do not say it; a Patient is nobody's but itself.
+        """
+        found: list[int] = []
+        for type in types:
+            params = self._plan(type).patient_params
+            if not params and type != "Patient":
+                return ()
+            found += [reference_mask(type, param) for param in params]
+        return tuple(found)
+
     def references(self, resource: Resource, param: str) -> list[str]:
         """The resources of this server that one reference parameter points to: `Type/id`, each once, in order."""
         found = self._extractor.values(resource, only=param)

@@ -85,10 +85,8 @@ class Store:
         self._closed = False
         self.notices = engine.notices
         self._preparer = preparer
-        self.patient = indexer.patient  # the id of the patient in whose compartment a body is
-        self._given = given
-        self._rules = rules
-        self._announce = announce
+        self.patient, self._masks = indexer.patient, indexer.patient_masks  # whose a body is, by its id
+        self._given, self._rules, self._announce = given, rules, announce
         self._seal = cursors.Seal(secret)
         self._listeners: list[Listener] = []
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -98,8 +96,7 @@ class Store:
         self.journal_keep, self.journal_find, self.journal_settle = journal.keep, journal.find, journal.settle
         self.journal_read, self.journal_list = journal.read, journal.list
         self.lease, self.postpone, self.park, self.parked = outbox.lease, outbox.postpone, outbox.park, outbox.parked
-        self.extend, self.wake = outbox.extend, outbox.wake
-        self._woken = outbox.woken
+        self.extend, self.wake, self._woken = outbox.extend, outbox.wake, outbox.woken
         engine.follow(outbox.woken, self._tell, announce)
 
     @classmethod
@@ -240,6 +237,8 @@ class Store:
         """
         if query.after is not None:
             query = replace(query, after=self._seal.open(query.after))
+        if caller.circles and access.reach(query.all_types) == "shared":
+            query = replace(query, masks=self._masks(query.all_types))
         found = await self._engine.search(allowed.query(query, caller), self.sight(caller))
         return found if found.after is None else replace(found, after=self._seal.close(found.after))
 
@@ -261,14 +260,14 @@ class Store:
 
     async def shows(self, event: Event, caller: Caller) -> bool:
         """May the caller see now what changed?"""
-        seen = self.sight(caller)
-        table = access.way(seen, event.readers, event.sharing) if access.can(caller, "r", event.type) else 0
-        if seen is None or not table:
-            return bool(table)
+        seen, may = self.sight(caller), access.can(caller, "r", event.type)
+        if seen is None or not may:
+            return may
+        table = access.way(seen, event.readers, event.sharing)
         return standing.opens(table, await self._engine.bits(event.patient, (0, *seen.circles), seen.now))
 
     async def rows(self, refs: Iterable[str]) -> dict[str, Row]:
-        """The rows of what is or was there, by `Type/id`, whoever asks: for who writes rules or explains."""
+        """The rows of what is or was there, by `Type/id`, whoever asks."""
         wanted = [(ref.partition("/")[0], ref.partition("/")[2]) for ref in dict.fromkeys(refs)]
         return {row.ref: row for row in await self._engine.get([one for one in wanted if presence.is_ref(*one)], None)}
 

@@ -206,6 +206,7 @@ def _standing(metadata: MetaData) -> None:
 
     Asked for each row that a search looks at, of whatever patient: spread over nodes it is a copy on each.
     """
+    against = text("bit IN (4, 8, 16)")
     Table(
         "standing",
         metadata,
@@ -218,6 +219,8 @@ def _standing(metadata: MetaData) -> None:
         PrimaryKeyConstraint("patient", "who", "bit", "source", "lo"),
         Index("standing_by_source", "source"),
         Index("standing_by_person", "who", "bit", "patient"),
+        # Most patients are against nobody: then who was named needs no further look.
+        Index("standing_against", "patient", postgresql_where=against, sqlite_where=against),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )

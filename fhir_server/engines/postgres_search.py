@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from fhir_server.conditions import Addresses, Condition, FullText, Ids, Keys, Moment, Or, Query, Text, Updated
-from fhir_server.engines import body_order, joined, searching, select, words
+from fhir_server.conditions import Addresses, Condition, Driving, FullText, Ids, Keys, Moment, Or, Query, Text, Updated
+from fhir_server.engines import body_order, joined, mine, searching, select, words
 from fhir_server.engines.connections import Connection
 from fhir_server.engines.postgres_seen import visible
 from fhir_server.engines.searching import Statement
@@ -50,6 +50,11 @@ def _has_words(condition: FullText, statement: Statement) -> str:
     return f"r.words @@ {statement.arg(words.tsquery(condition))}::text::tsquery"
 
 
+def _found_by_readers(readers: tuple[int, ...], types: tuple[str, ...], statement: Statement) -> str:
+    theirs = f"r.readers && {statement.arg(list(readers))}::bigint[]"
+    return f"SELECT r.part, r.rid FROM resource r WHERE {theirs} AND r.type {statement.equal(*types)}"
+
+
 DIALECT = Dialect(
     mark="$",
     row=("part", "rid"),
@@ -65,6 +70,7 @@ DIALECT = Dialect(
     among=lambda keys, statement: f"= ANY({statement.arg(list(keys))}::bigint[])",
     xor="{0} # {1}::bigint",
     fulltext=_has_words,
+    found_by_readers=_found_by_readers,
 )
 
 
@@ -84,7 +90,7 @@ async def search(
         query = replace(query, where=where)
     if body_order.is_needed(query):
         return await _by_body(connection, query, memberships, at, parts=parts, few=few)
-    driver = await _choose(connection, query, few)
+    driver = await _driver(connection, query, memberships, few)
     rows: list[tuple[Any, ...]] = []
     for turn, stage in enumerate(searching.stages(query, at, walks=driver.walks)):
         page = Select(DIALECT, query, memberships, driver, stage=stage, parts=parts)
@@ -113,11 +119,22 @@ async def _by_body(
     few: int,
 ) -> Page:
     every = body_order.collecting(query)
-    driver = await _choose(connection, every, few)
+    driver = await _driver(connection, every, memberships, few)
     collected = Select(DIALECT, every, memberships, Driver(False, driver.condition), parts=parts)
     found = await connection.fetch(collected.page(None, body_order.MOST + 1), *collected.statement.args)
     # In a thread: reading the values of many bodies takes longer than other requests should wait.
     return await asyncio.to_thread(body_order.page, query, [tuple(row) for row in found], at)
+
+
+async def _driver(connection: Connection, query: Query, memberships: Memberships, few: int) -> Driver:
+    """What they may see drives where it is little, else what they ask for."""
+    theirs = mine.of(query, memberships)
+    if theirs and not any(isinstance(one, Keys) and not one.negated for one in query.where):
+        statement = Statement(DIALECT.mark)
+        circles = await connection.fetchval(mine.circles(theirs, statement), *statement.args)
+        if circles <= mine.MOST_CIRCLES and await _at_most(connection, theirs, query, few) < few:
+            return Driver(False, theirs)
+    return await _choose(connection, query, few)
 
 
 async def _choose(connection: Connection, query: Query, few: int) -> Driver:
@@ -203,7 +220,7 @@ async def _settled(connection: Connection, condition: Condition, memberships: Me
         return settled
 
 
-async def _at_most(connection: Connection, condition: Condition, query: Query, bound: int) -> int:
+async def _at_most(connection: Connection, condition: Driving, query: Query, bound: int) -> int:
     statement = Statement(DIALECT.mark)
     rows = select.found_by(condition, DIALECT, query.all_types, statement)
     return int(await connection.fetchval(f"SELECT COUNT(*) FROM ({rows} LIMIT {bound}) n", *statement.args))

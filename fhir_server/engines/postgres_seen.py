@@ -18,6 +18,13 @@ _LOOK_UP = (
 )
 
 
+# Nothing stands against anybody at this patient. A scalar, so that the planner makes no join of it.
+_FREE = (
+    "(SELECT TRUE FROM standing s WHERE s.patient = r.patient AND s.bit IN "
+    f"{(standing.WITHDRAWN, standing.OPPOSED, standing.EXCLUDED)} LIMIT 1) IS NULL"
+)
+
+
 class Marks(NamedTuple):
     """What stands in the SQL for each part of a Sight; arrays of bigint, then numbers."""
 
@@ -53,7 +60,8 @@ def visible(sight: Sight, statement: Statement, types: tuple[str, ...]) -> str:
     bits = _LOOK_UP.format(who=f"{who}::bigint[]", now=f"{now}::bigint")
     author = f"{statement.arg(sight.author)}::bigint = ANY(r.readers)"
     tables = f"CASE WHEN {author} THEN {standing.AUTHORED} ELSE {standing.NAMED} END"
-    return f"(r.readers && {statement.arg([*sight.keys])}::bigint[] AND ({tables}::bigint >> {bits}) & 1 = 1)"
+    named = f"r.readers && {statement.arg([*sight.keys])}::bigint[]"
+    return f"({named} AND ({_FREE} OR ({tables}::bigint >> {bits}) & 1 = 1))"
 
 
 def anyhow(marks: Marks) -> str:
@@ -65,4 +73,5 @@ def anyhow(marks: Marks) -> str:
     tables = (
         f"CASE WHEN {author} THEN {standing.AUTHORED} WHEN {named} THEN {standing.NAMED} ELSE {standing.SHARED} END"
     )
-    return f"(({author} OR {named} OR {shared}) AND ({tables}::bigint >> {bits}) & 1 = 1)"
+    opened = f"CASE WHEN ({named} OR {author}) AND {_FREE} THEN TRUE ELSE ({tables}::bigint >> {bits}) & 1 = 1 END"
+    return f"(({author} OR {named} OR {shared}) AND {opened})"

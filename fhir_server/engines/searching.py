@@ -47,6 +47,11 @@ class Statement:
         self.args.append(value)
         return f"{self._mark}{len(self.args)}"
 
+    def take(self, values: Sequence[object]) -> int:
+        """Several at once: the number of the first one's placeholder, the others follow."""
+        self.args += values
+        return len(self.args) - len(values) + 1
+
     def equal(self, *values: object) -> str:
         """`= …` or `IN (…)`."""
         return f"= {self.arg(values[0])}" if len(values) == 1 else f"IN ({', '.join(map(self.arg, values))})"

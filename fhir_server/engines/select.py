@@ -20,11 +20,13 @@ from fhir_server.conditions import (
     Addresses,
     Amount,
     Condition,
+    Driving,
     Either,
     Extent,
     FullText,
     Ids,
     Keys,
+    Mine,
     Moment,
     Near,
     Or,
@@ -34,7 +36,7 @@ from fhir_server.conditions import (
     Text,
     Updated,
 )
-from fhir_server.engines import joined, searching, values
+from fhir_server.engines import joined, mine, searching, values
 from fhir_server.engines.searching import Cursor, Key, Statement
 from fhir_server.rows import Memberships
 from fhir_server.tables import NO_DATE
@@ -64,6 +66,7 @@ class Dialect:
     among: Callable[[Sequence[int], Statement], str]
     xor: str
     fulltext: Callable[[FullText, Statement], str]
+    found_by_readers: Callable[[tuple[int, ...], tuple[str, ...], Statement], str]
     found_by_words: Callable[[FullText, Statement], str] | None = None
 
     def tie(self, one: str, other: str) -> str:
@@ -87,7 +90,7 @@ class Driver:
     """
 
     walks: bool
-    condition: Condition | None = None
+    condition: Driving | None = None
     also: tuple[Keys, ...] = ()
 
 
@@ -263,15 +266,14 @@ class Select:
             these = test(condition, self._dialect, self.statement)
             return _Source(self._dialect.all_of_type("resource_by_address"), [these], met=(condition,))
         rows = found_by(condition, self._dialect, self._query.all_types, self.statement)
-        met = () if isinstance(condition, Either) else (condition,)
+        met = () if isinstance(condition, (Either, Mine)) else (condition,)
         return _Source(
             f"(SELECT DISTINCT * FROM ({rows}) c) c {self._dialect.join} resource r ON {self._tie('c')}", met=met
         )
 
     def _filters(self, source: _Source, types: tuple[str, ...] = ()) -> list[str]:
         found = [f"r.type {self.statement.equal(*(types or self._query.all_types))}", "r.deleted = 0"]
-        if self._parts:
-            found.append(f"r.part IN ({_marks(self._parts, self.statement)})")
+        found += [f"r.part IN ({_marks(self._parts, self.statement)})"] if self._parts else []
         if self._memberships is not None:
             found.append(self._dialect.readers(self._memberships, self.statement, types or self._query.all_types))
         met = {id(one) for one in source.met}
@@ -293,7 +295,7 @@ def _is_counted_by_key(condition: Condition, dialect: Dialect) -> bool:
     return _is_in_hot(condition, dialect)
 
 
-def found_by(condition: Condition, dialect: Dialect, types: tuple[str, ...], statement: Statement) -> str:
+def found_by(condition: Driving, dialect: Dialect, types: tuple[str, ...], statement: Statement) -> str:
     """The rows of a condition that can drive, some of them more than once."""
     if isinstance(condition, Keys) and _is_in_hot(condition, dialect):
         return f"SELECT {dialect.columns('h')} FROM hot h WHERE h.hash {dialect.among(condition.any_of, statement)}"
@@ -319,6 +321,8 @@ def found_by(condition: Condition, dialect: Dialect, types: tuple[str, ...], sta
         return " UNION ALL ".join(
             f"SELECT * FROM ({found_by(one, dialect, types, statement)}) e{n}" for n, one in enumerate(leading)
         )
+    if isinstance(condition, Mine):
+        return mine.found_by(condition, dialect, types, statement)
     if isinstance(condition, FullText) and dialect.found_by_words:
         return dialect.found_by_words(condition, statement)
     table = dialect.all_of_type("resource_by_address") if isinstance(condition, Addresses) else "resource r"

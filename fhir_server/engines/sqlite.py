@@ -182,7 +182,10 @@ class Sqlite:
         """Inline while it is short."""
         if sqlite_search.asks_for_words(query.where) and self._one("SELECT 1 FROM words_waiting LIMIT 1", ()):
             await self._writer.do(sqlite_write.take_in)
-        return await self._measured(lambda connection: sqlite_search.search(connection, query, memberships))
+        return await self._measured(
+            lambda connection: sqlite_search.search(connection, query, memberships),
+            lambda connection: sqlite_search.search(connection, query, memberships, is_long=True),
+        )
 
     async def past(self, asked: timeline.Asked, memberships: Memberships) -> timeline.Found:
         """Inline while it is short."""
@@ -199,8 +202,10 @@ class Sqlite:
         """One process alone writes, and the store knows what it has under way."""
         return now
 
-    async def _measured(self, run: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
-        """What `run` gives: inline while it is short, else again in a thread."""
+    async def _measured(
+        self, run: Callable[[sqlite3.Connection], _Answer], long: Callable[[sqlite3.Connection], _Answer] | None = None
+    ) -> _Answer:
+        """What `run` gives: inline while it is short, else again (`long`, when it is another way) in a thread."""
         self._ticks = _INLINE_TICKS
         try:
             return run(self._reader)
@@ -212,7 +217,7 @@ class Sqlite:
                 raise errors.Unavailable("la base ne répond pas ; réessayez") from problem
         finally:
             self._ticks = _ENDLESS
-        return await self._loop.run_in_executor(self._threads, self._long, run)
+        return await self._loop.run_in_executor(self._threads, self._long, long or run)
 
     def _tick(self) -> bool:
         self._ticks -= 1

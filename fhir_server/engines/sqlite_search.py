@@ -15,8 +15,21 @@ from functools import lru_cache
 from typing import Any
 
 from fhir_server import access
-from fhir_server.conditions import Addresses, Condition, FullText, Ids, Keys, Moment, Or, Query, Text, Updated
-from fhir_server.engines import body_order, joined, searching, select, words
+from fhir_server.conditions import (
+    Addresses,
+    Condition,
+    Driving,
+    FullText,
+    Ids,
+    Keys,
+    Mine,
+    Moment,
+    Or,
+    Query,
+    Text,
+    Updated,
+)
+from fhir_server.engines import body_order, joined, mine, searching, select, words
 from fhir_server.engines.searching import Statement
 from fhir_server.engines.select import Dialect, Driver, Select
 from fhir_server.engines.sqlite_seen import How, Shape, of, packed, reader_key, visible
@@ -57,6 +70,11 @@ def _found_by_words(condition: FullText, statement: Statement) -> str:
     return f"SELECT f.rowid AS rid FROM fulltext f WHERE f.fulltext MATCH {statement.arg(words.match(condition))}"
 
 
+def _found_by_readers(readers: tuple[int, ...], types: tuple[str, ...], statement: Statement) -> str:
+    keys = [reader_key(type, one) for type in types for one in readers]
+    return f"SELECT h.rid FROM hot h WHERE h.hash {_among(keys, statement)}"
+
+
 DIALECT = Dialect(
     mark="?",
     row=("rid",),
@@ -72,6 +90,7 @@ DIALECT = Dialect(
     among=_among,
     xor="(~({0} & {1}) & ({0} | {1}))",
     fulltext=_has_words,
+    found_by_readers=_found_by_readers,
     found_by_words=_found_by_words,
 )
 
@@ -96,10 +115,13 @@ def asks_for_words(where: object) -> bool:
     return any(asks_for_words(getattr(where, one.name)) for one in fields(where))
 
 
-def search(connection: sqlite3.Connection, query: Query, memberships: Memberships, *, few: int = FEW) -> Page:
+def search(
+    connection: sqlite3.Connection, query: Query, memberships: Memberships, *, few: int = FEW, is_long: bool = False
+) -> Page:
     """One page of a query as these memberships see it; up to `few` rows are collected, more are walked.
 
-    Raises Unreadable for a foreign cursor.
+    `is_long`: it is known to take long, so that it pays to ask whether what they may see is little. Raises Unreadable
+    for a foreign cursor.
     """
     query, at = searching.flat(query), searching.cursor(query)
     if joined.has_links(query.where):
@@ -109,7 +131,11 @@ def search(connection: sqlite3.Connection, query: Query, memberships: Membership
         query = replace(query, where=where)
     if body_order.is_needed(query):
         return _by_body(connection, query, memberships, at, few=few)
-    driver = _choose(connection, query, memberships, few=few)
+    theirs = mine.of(query, memberships) if is_long else None
+    if theirs and _is_little(connection, theirs, query, few):
+        driver = Driver(False, theirs)
+    else:
+        driver = _choose(connection, query, memberships, few=few)
     if _is_plain_walk(query, driver):
         return _plain_walk(connection, query, memberships)
     rows: list[tuple[Any, ...]] = []
@@ -228,6 +254,12 @@ def _readers(types: tuple[str, ...], memberships: Memberships) -> list[Condition
     return [Keys(tuple(reader_key(type, one) for type in types for one in memberships.keys))]
 
 
+def _is_little(connection: sqlite3.Connection, theirs: Mine, query: Query, few: int) -> bool:
+    statement = Statement(DIALECT.mark)
+    circles = connection.execute(mine.circles(theirs, statement), statement.args).fetchone()[0]
+    return circles <= mine.MOST_CIRCLES and _at_most(few, connection, theirs, query.all_types) < few
+
+
 def _small(
     connection: sqlite3.Connection, able: Sequence[Condition], types: tuple[str, ...], *, few: int
 ) -> Condition | None:
@@ -251,7 +283,7 @@ def _can_drive(condition: Condition) -> bool:
     return select.is_range(condition) or isinstance(condition, (Ids, Updated, Addresses, FullText))
 
 
-def _at_most(bound: int, connection: sqlite3.Connection, condition: Condition, types: tuple[str, ...]) -> int:
+def _at_most(bound: int, connection: sqlite3.Connection, condition: Driving, types: tuple[str, ...]) -> int:
     statement = Statement(DIALECT.mark)
     rows = select.found_by(condition, DIALECT, types, statement)
     return int(connection.execute(f"SELECT COUNT(*) FROM ({rows} LIMIT {bound})", statement.args).fetchone()[0])

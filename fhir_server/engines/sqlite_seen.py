@@ -21,6 +21,9 @@ _LOOK_UP = (
     "COALESCE((SELECT SUM(DISTINCT s.bit) FROM standing s WHERE s.patient = r.patient AND s.who IN ({who}) "
     f"AND s.lo <= {{now}} AND s.hi >= {{now}} AND s.bit < {standing.READ_BITS}), 0)"
 )
+# Nothing stands against anybody at this patient, now or ever.
+_FREE = "NOT EXISTS (SELECT 1 FROM standing s INDEXED BY standing_against WHERE s.patient = r.patient AND s.bit IN {})"
+_FREE = _FREE.format((standing.WITHDRAWN, standing.OPPOSED, standing.EXCLUDED))
 
 
 class Shape(NamedTuple):
@@ -74,17 +77,19 @@ def of(sight: Sight, types: tuple[str, ...]) -> How:
 def visible(sight: Sight, statement: Statement, types: tuple[str, ...]) -> str:
     """The predicate inside a larger statement."""
     how = of(sight, types)
-    marks = [statement.arg(one) for one in how.args]
-    return _text(how.shape, marks)
+    first = statement.take(how.args)
+    return _text(how.shape, first)
 
 
 @lru_cache(maxsize=256)
 def sql(shape: Shape) -> str:
     """The predicate with its arguments as the first ones of the statement."""
-    return _text(shape, [f"?{n + 1}" for n in range(shape.size)])
+    return _text(shape, 1)
 
 
-def _text(shape: Shape, marks: list[str]) -> str:
+@lru_cache(maxsize=4096)
+def _text(shape: Shape, first: int) -> str:
+    marks = [f"?{first + n}" for n in range(shape.size)]
     n = shape.named
     named = " OR ".join([_reads(mark) for mark in marks[:n]] or ["0"])
     if shape.reach == "open":
@@ -93,14 +98,15 @@ def _text(shape: Shape, marks: list[str]) -> str:
     bits = _LOOK_UP.format(who=", ".join(who), now=now)
     if shape.reach == "named":
         tables = f"CASE WHEN {author} THEN {standing.AUTHORED} ELSE {standing.NAMED} END"
-        return f"(({named} OR {author}) AND ({tables} >> {bits}) & 1)"
+        return f"(({named} OR {author}) AND ({_FREE} OR ({tables} >> {bits}) & 1))"
     structure, kinds, corps = marks[n + 3 + shape.circles :]
     named += f" OR (r.sharing & {sharing.KIND} = {sharing.OF_STRUCTURE} AND {_reads(structure)})"
     shared = f"(({kinds} >> (r.sharing & {sharing.KIND})) & 1 AND (r.sharing >> 4) & {corps} = 0)"
     tables = (
         f"CASE WHEN {author} THEN {standing.AUTHORED} WHEN {named} THEN {standing.NAMED} ELSE {standing.SHARED} END"
     )
-    return f"(({author} OR {named} OR {shared}) AND ({tables} >> {bits}) & 1)"
+    opened = f"CASE WHEN ({named} OR {author}) AND {_FREE} THEN 1 ELSE ({tables} >> {bits}) & 1 END"
+    return f"(({named} OR {author} OR {shared}) AND {opened})"
 
 
 def _reads(mark: str) -> str:

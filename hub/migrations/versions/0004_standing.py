@@ -48,6 +48,8 @@ def upgrade() -> None:
     )
     op.create_index("standing_by_source", "standing", ["source"])
     op.create_index("standing_by_person", "standing", ["who", "bit", "patient"])
+    against = sa.text("bit IN (4, 8, 16)")
+    op.create_index("standing_against", "standing", ["patient"], postgresql_where=against, sqlite_where=against)
 
 
 def downgrade() -> None:

@@ -9,6 +9,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from common import errors
 from fhir_server import access, app, store
+from fhir_server.engines import sqlite_search
 from fhir_server.jobs import job, runner
 from hub.operations import dossier
 from tests.fhir_server import worlds
@@ -89,6 +91,13 @@ async def test_every_door_agrees_with_the_facts(served: Served, seed: int) -> No
     counted = await _agree(served, seed, EVENTS)
     assert sum(counted.values()) >= AT_LEAST
     assert counted["read"] and counted["search"] and counted["live"] and counted["export"]
+
+
+async def test_searches_that_begin_with_what_is_theirs_agree_too(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_search, "search", partial(sqlite_search.search, is_long=True))
+    await _agree(served, 77, EVENTS)
 
 
 @pytest.mark.heavy
