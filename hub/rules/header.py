@@ -49,7 +49,7 @@ async def _keep(change: changes.Create | changes.Update, room: draft.Draft, secr
         await _welcome(change, present, body["subject"]["reference"], room)
     held = await room.stored([f"Communication/{change.id}"]) if isinstance(change, changes.Update) else {}
     before = next((one for _, one in held.values()), None)
-    team = await members.kept(f"Communication/{change.id}", before, body, room, secret)
+    team = await members.kept(f"Communication/{change.id}", before, body, room, secret=secret)
     kept = _with_body(change, body, frozenset(present))
     entries = await inbox.entries(f"Communication/{change.id}", body, room, secret, sender=room.caller.actor)
     return [kept, *team, *entries]

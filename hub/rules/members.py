@@ -23,7 +23,7 @@ _PAGE = 500
 
 
 async def kept(
-    header: str, before: Resource | None, body: Resource, room: draft.Draft, secret: bytes
+    header: str, before: Resource | None, body: Resource, room: draft.Draft, *, secret: bytes
 ) -> list[changes.Change]:
     """What the members' CareTeam becomes with this header (`Communication/x`), and what of the past newcomers read.
 

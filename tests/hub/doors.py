@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from fhir_server import access, app
+from fhir_server.rights import sharing
 from hub import serve, signin
 from hub.rights import worn
 from hub.room import Room
@@ -116,3 +117,31 @@ async def dossier(api: Api, *members: str, by: str = "claire") -> str:
         answer = await client.post("", json=bundle)
     assert answer.status_code == 200, said(answer)
     return "Patient/" + answer.json()["entry"][0]["response"]["location"].split("/Patient/")[1].split("/")[0]
+
+
+async def post(api: Api, who: str, body: Resource) -> httpx.Response:
+    """A create as that persona."""
+    async with api(who) as client:
+        return await client.post(f"/{body['resourceType']}", json=body)
+
+
+async def status(api: Api, who: str, url: str) -> int:
+    """What a GET answers to that persona."""
+    async with api(who) as client:
+        return (await client.get(url)).status_code
+
+
+async def total(api: Api, who: str, url: str) -> int:
+    """How many a search finds for that persona."""
+    async with api(who) as client:
+        return int((await client.get(f"{url}&_total=accurate")).json()["total"])
+
+
+def labelled(body: Resource, level: str) -> Resource:
+    """With a sharing label."""
+    return {**body, "meta": {"security": [{"system": sharing.LEVEL, "code": level}]}}
+
+
+def a_note(patient: str, text: str = "RAS") -> Resource:
+    """Something that a circle shares."""
+    return {"resourceType": "Condition", "subject": {"reference": patient}, "code": {"text": text}}
