@@ -28,6 +28,7 @@ from fhir_server import (
     routes,
     subset,
 )
+from fhir_server.audit import trace
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Header, Request, Server
 from fhir_server.jobs import upload
@@ -183,9 +184,12 @@ class App:
         request_id = _request_id(headers)
         format = media.JSON
         pretty = False
+        traced: trace.Trace | None = None
         try:
             request, format = await self._request(scope, receive, headers, request_id)
-            answer = await routes.run(self._server, request)
+            traced = self._traced(request, scope)
+            with trace.begun(traced):
+                answer = await routes.run(self._server, request)
             pretty = ("_pretty", "true") in request.shown
             if request.segments[-1:] == ["_search"]:  # the form may have asked for a format too
                 format = _format(request)
@@ -200,6 +204,8 @@ class App:
             answer = Answer(500, outcome.encode(outcome.unexpected(request_id)))
             body, content_type = answer.body, media.JSON.content_type
         headers_out = _headers(answer, body, content_type, request_id=request_id)
+        if traced is not None and not traced.wrote and traced.caller is not _NOBODY:
+            self._server.store.traces.add(traced, str(answer.status))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers_out})
         if answer.stream is not None and scope["method"] != "HEAD":
             await self._stream(answer.stream, body, send, request_id)
@@ -208,6 +214,14 @@ class App:
             await upload.give(send, answer.file)
             return
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def _traced(self, request: Request, scope: Scope) -> trace.Trace:
+        """What is to be kept of a request: where it went is told by what it gives, or by its address."""
+        asked = "/".join(request.segments)
+        if scope["query_string"]:
+            asked += f"?{scope['query_string'].decode('latin-1')}"
+        door = "app" if request.caller.client == "web" else "fhir"
+        return trace.Trace(request.caller, clock.micros(self._server.now()), "", door, asked, request.id)
 
     async def _stream(self, pieces: AsyncIterator[bytes], first: bytes, send: Send, request_id: str) -> None:
         """The rest of an answer as it is made.

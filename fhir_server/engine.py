@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from fhir_server import around, timeline
+from fhir_server.audit.log import Kept
 from fhir_server.changes import Stored
 from fhir_server.conditions import Query
 from fhir_server.rows import Event, Gone, JobRow, JournalRow, Memberships, Outdated, Page, Put, Row, Work, Write
@@ -70,6 +71,7 @@ class Engine(Protocol):
     last_seq: int  # the highest number given so far, 0 when empty
     bulk: Bulk
     notices: Notices  # what is kept beside Subscriptions
+    traces: Kept
 
     @property
     def number(self) -> Number:

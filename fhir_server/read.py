@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from common import errors
 from fhir_server import binary, exchange, media, subset
+from fhir_server.audit import door as traces
+from fhir_server.audit import events
 from fhir_server.changes import Stored
 from fhir_server.exchange import Answer, Request, Server
 
@@ -14,6 +16,8 @@ from fhir_server.exchange import Answer, Request, Server
 async def read(server: Server, request: Request) -> Answer:
     """`GET [base]/Type/id`: 200 with ETag, 304 when the client has it already. Raises NotFound, Gone, Forbidden."""
     type, id = request.segments
+    if type == "AuditEvent" and (place := events.place(id)):
+        return await traces.read(server, request, place)
     cut = _understood(server, request) if request.params else None
     return _one(request, await server.store.read(type, id, caller=request.caller), cut)
 

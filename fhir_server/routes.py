@@ -10,6 +10,7 @@ from typing import Literal
 
 from common import errors
 from fhir_server import bundle, capability, history, operations, patch, read, search, transaction, write
+from fhir_server.audit import trace
 from fhir_server.exchange import Answer, Request, Server
 from fhir_server.jobs import door
 
@@ -33,11 +34,21 @@ async def run(server: Server, request: Request) -> Answer:
         raise errors.NotFound(f"Type de ressource inconnu : {segments[0][:60]}")
     method = "GET" if request.method == "HEAD" else request.method
     interaction = _TABLE.get((where, method))
-    if interaction is None:
+    is_trace = segments[:1] == ["AuditEvent"] and method in ("PUT", "PATCH", "DELETE")
+    if interaction is None or is_trace:  # ITI-20: a trace is neither changed nor taken back
         raise errors.NotAllowed(f"{request.method} n'est pas disponible à cette adresse", at="http.method")
+    if (traced := trace.current()) and not traced.what:
+        traced.what = _said(where, method, request)
     if request.prefer.is_async and door.may_wait(server, where, request):
         return await door.accept(server, request, where)
     return await interaction(server, request)
+
+
+def _said(where: Shape, method: str, request: Request) -> str:
+    """The interaction in FHIR's own word (restful-interaction)."""
+    if where == "operation":
+        return f"operation {request.segments[-1]}"
+    return _WORDS.get((where, method), "operation")
 
 
 def shape(segments: list[str]) -> Shape:
@@ -122,6 +133,18 @@ _TABLE: dict[tuple[Shape, str], Callable[[Server, Request], Awaitable[Answer]]] 
     ("job", "DELETE"): door.cancel,
     ("job-file", "GET"): door.file,
 }
+
+_FOUND: tuple[Shape, ...] = ("type-search", "compartment", "compartment-search")
+_WORDS: dict[tuple[Shape, str], str] = {
+    ("instance", "GET"): "read", ("version", "GET"): "vread", ("instance", "PUT"): "update", ("type", "POST"): "create",
+    ("instance", "PATCH"): "patch", ("instance", "DELETE"): "delete", ("type", "PUT"): "update",
+    ("type", "PATCH"): "patch", ("type", "DELETE"): "delete", ("instance-history", "GET"): "history-instance",
+    ("type-history", "GET"): "history-type", ("system-history", "GET"): "history-system",
+    ("system", "POST"): "transaction", ("system", "GET"): "search-system", ("system-search", "POST"): "search-system",
+    ("metadata", "GET"): "capabilities",
+    **{(one, method): "search-type" for one in _FOUND for method in ("GET", "POST")},
+    ("type", "GET"): "search-type",
+}  # fmt: skip
 
 # The same table in the words of the CapabilityStatement: for each resource type, and for the whole server.
 OF_TYPE: dict[str, tuple[Shape, str]] = {

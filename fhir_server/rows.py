@@ -14,6 +14,7 @@ from typing import Any
 
 from common import errors
 from fhir_server.access import Sight
+from fhir_server.audit.trace import Row as TraceRow
 from fhir_server.changes import Claim, Finish, Stored, Subscribe
 from fhir_server.conditions import Rows
 
@@ -148,6 +149,7 @@ class Write:
     finished: list[Finish] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
     subscribers: list[Subscribe] = field(default_factory=list)
+    traces: list[TraceRow] = field(default_factory=list)
     actor: str = ""
     cause: str = ""
     announced: bool = False  # other workers are to be woken for its events

@@ -25,6 +25,7 @@ from fhir_server import (
     subset,
     system_search,
 )
+from fhir_server.audit import door as traces
 from fhir_server.exchange import Answer, Params, Request, Server
 from fhir_server.terminology import in_search
 
@@ -119,6 +120,8 @@ def _compartment(server: Server, request: Request, params: Params) -> _Scope:
 async def _search(server: Server, request: Request, params: Params, scope: _Scope) -> Answer:
     for type in scope.types:
         access.may(request.caller, "s", type)
+    if scope.types == ("AuditEvent",) and scope.within is None:
+        return await traces.search(server, request, params)
     asked = await in_search.reading(
         server.store, request.caller, lambda codes: _understood(server, request, scope, params, codes=codes)
     )
@@ -130,10 +133,12 @@ async def _search(server: Server, request: Request, params: Params, scope: _Scop
         also = await includes.follow(server, request.caller, asked, found.rows)
         rows += [entries.found(request.base, cut.row(row) if cut else row, "include") for row in also.rows]
         rows += [_remark(text, "too-costly", request) for text in also.remarks]
+    written = await _provenances(server, request, params) if scope.types == ("Provenance",) else []
     rows += [_remark(f"Paramètre inconnu, ignoré : {name[:60]}", "not-supported", request) for name in asked.ignored]
+    rows = written + rows
     total = found.total
     if total is None and found.after is None and asked.query.after is None:
-        total = len(found.rows)  # the first page is the last: the count costs nothing
+        total = len(found.rows) + len(written)  # the first page is the last: the count costs nothing
     links = _links(request, scope.path, asked.applied, found.after)
     return Answer(200, entries.bundle("searchset", links, rows, total=total))
 
@@ -191,6 +196,14 @@ def _cut(server: Server, request: Request, asked: query.Parsed, types: tuple[str
         raise errors.Unreadable("_summary=text ne se combine pas avec des inclusions", at="http._summary")
     summary: subset.Summary = asked.summary  # type: ignore[assignment]
     return subset.make(server.subsets, summary, asked.elements, types, lenient=request.prefer.lenient)
+
+
+async def _provenances(server: Server, request: Request, params: Params) -> list[bytes]:
+    """The writes of what a search for Provenance names as its target: first page alone, there are few."""
+    targets = [one for name, value in params if name == "target" for one in value.split(",")]
+    if not targets or any(name == "_after" for name, _ in params):
+        return []
+    return [traces.entry(request, one) for one in await traces.provenances(server, request, targets)]
 
 
 def _links(request: Request, path: str, applied: Params, after: str | None) -> list[entries.Link]:

@@ -22,6 +22,8 @@ from weakref import WeakValueDictionary
 from common import clock, errors
 from fhir_server import access, allowed, around, bodies, cursors, ids, index, presence, reindex, timeline
 from fhir_server.access import Caller
+from fhir_server.audit import trace
+from fhir_server.audit.log import Log
 from fhir_server.changes import Change, Create, Delete, Made, Resource, Share, Stored, Update
 from fhir_server.commit import GivenIds, Indexer, Preparer, Valid, make
 from fhir_server.commit import Rejected as Rejected
@@ -31,11 +33,11 @@ from fhir_server.engine import Engine
 from fhir_server.engines.postgres import Postgres
 from fhir_server.engines.sqlite import Sqlite
 from fhir_server.folding import Plan, Ref, fold
+from fhir_server.guard import Guard
 from fhir_server.journal import Journal
 from fhir_server.outbox import Outbox
 from fhir_server.r4 import validate
 from fhir_server.r4.load import Definitions
-from fhir_server.rights import standing
 from fhir_server.rows import Event as Event
 from fhir_server.rows import JournalEntry as JournalEntry
 from fhir_server.rows import Moved, Page, Row, Write
@@ -75,9 +77,11 @@ class Store:
         secret: bytes,
         make: Callable[[str, str, Resource], Made],
         base_elsewhere: str | None,
+        traces: Log,
     ) -> None:
         self.definitions = definitions
         self.now = now
+        self.traces = traces
         self.make = make
         self.base_elsewhere = base_elsewhere
         self._engine = engine
@@ -91,6 +95,8 @@ class Store:
         self._listeners: list[Listener] = []
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._writing: dict[asyncio.Task[None], int] = {}  # what is under way, and the moment that it carries
+        guard = Guard(engine, now)
+        self.sight, self.bits, self.shows, self.rows = guard.sight, guard.bits, guard.shows, guard.rows
         self._view = View(self)
         journal, outbox = Journal(engine, given.next, now), Outbox(engine, now)
         self.journal_keep, self.journal_find, self.journal_settle = journal.keep, journal.find, journal.settle
@@ -113,12 +119,14 @@ class Store:
         validator: Validator | None = None,
         announce: frozenset[str] = frozenset({"Communication", "Task", "Consent", "CareTeam"}),
         generation: int = index.GENERATION,
+        sealing: bytes = b"",
+        heads: Path | None = None,
     ) -> Store:
         """A store over `url`: a path, `sqlite:///path` or `postgresql://…`, whose tables exist.
 
         `worker` (0 to 255) tells processes on one database apart; the next that is free is taken when another process
         has it. `base` is our own public FHIR address. `announce` are the types whose changes other processes hear of
-        at once. Raises Unavailable.
+        at once. `sealing` is the key of the traces, `heads` the folder for what tells their ends. Raises Unavailable.
         """
         base_elsewhere = base if indexer is None and validator is None and generation == index.GENERATION else None
         indexer = indexer or index.Indexer(definitions, base=base)
@@ -132,6 +140,7 @@ class Store:
         engine.number.changed = maker.become
         given = GivenIds(maker)
         preparer = Preparer(indexer, validator, given, generation)
+        secret = await engine.secret()
         return cls(
             engine,
             preparer,
@@ -141,9 +150,10 @@ class Store:
             rules=rules,
             now=clock,
             announce=announce,
-            secret=await engine.secret(),
+            secret=secret,
             make=partial(make, indexer=indexer, validator=validator),
             base_elsewhere=base_elsewhere,
+            traces=Log(engine.traces, maker.next, clock, secret=sealing or secret, heads=heads),
         )
 
     @property
@@ -157,6 +167,7 @@ class Store:
             await asyncio.wait(self._writing)
         if not self._closed:
             self._closed = True
+            await self.traces.close()
             await self._engine.close()
 
     def new_id(self, type: str, body: Resource | None = None) -> str:
@@ -168,21 +179,13 @@ class Store:
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback)
 
-    def sight(self, caller: Caller) -> access.Sight | None:
-        """What the caller sees now, as the engines ask for it."""
-        return access.sight(caller, clock.micros(self.now()))
-
-    async def bits(self, patient: str, who: Iterable[int]) -> int:
-        """How any of these keys stands now towards `Patient/x`, together (`rights.standing`)."""
-        return await self._engine.bits(index.address(patient), (0, *who), clock.micros(self.now()))
-
     # --- reading
 
     async def read(self, type: str, id: str, *, caller: Caller) -> Stored:
         """The current version. Raises NotFound, Gone."""
         access.may(caller, "r", type)
         found = await self._engine.read(type, id, self.sight(caller)) if presence.is_ref(type, id) else None
-        return presence.present(found, type, id)
+        return trace.given(caller, [presence.present(found, type, id)])[0]
 
     async def state(self, type: str, id: str, *, caller: Caller) -> Literal["there", "deleted", "unknown"]:
         """What the caller's memberships see there; a scope that only writes is enough to ask."""
@@ -195,7 +198,7 @@ class Store:
         found: list[Stored] = []
         if presence.is_ref(type, id) and 0 < version < _NEWEST:
             found = await self._engine.versions(type, id, self.sight(caller), before=None, only=version, count=1)
-        return presence.present(found[0] if found else None, type, id)
+        return trace.given(caller, [presence.present(found[0] if found else None, type, id)])[0]
 
     async def history(
         self, type: str, id: str, *, caller: Caller, count: int = 100, before: int | None = None
@@ -210,24 +213,29 @@ class Store:
                 return []
         if not found:
             raise presence.unknown(type, id)
-        return found
+        return trace.given(caller, found)
 
     async def past(self, asked: timeline.Asked, *, caller: Caller) -> timeline.Found:
         """One page of the history of several types. Raises Forbidden for a type that the caller may not read."""
         for type in asked.types:
             access.may(caller, "r", type)
         if asked.after is not None:
-            return await self._engine.past(asked, self.sight(caller))
+            found = await self._engine.past(asked, self.sight(caller))
+            trace.given(caller, found.rows)
+            return found
         now = clock.micros(self.now())
         mine = min(self._writing.values(), default=now)
         complete = min(mine, await self._engine.settled(now))  # before the page is read, not after
         found = await self._engine.past(asked, self.sight(caller))
+        trace.given(caller, found.rows)
         return replace(found, complete=complete - complete % 1000)
 
     async def compartment(self, asked: around.Asked, *, caller: Caller) -> around.Found:
         """One page of a compartment: of its types, those that the caller may read."""
         types = tuple(type for type in asked.types if access.can(caller, "r", type))
-        return await self._engine.compartment(replace(asked, types=types), self.sight(caller))
+        found = await self._engine.compartment(replace(asked, types=types), self.sight(caller))
+        trace.given(caller, found.rows)
+        return found
 
     async def search(self, query: Query, *, caller: Caller) -> Page:
         """One page. Without a sort: newest first.
@@ -240,6 +248,7 @@ class Store:
         if caller.circles and access.reach(query.all_types) == "shared":
             query = replace(query, masks=self._masks(query.all_types))
         found = await self._engine.search(allowed.query(query, caller), self.sight(caller))
+        trace.given(caller, found.rows)
         return found if found.after is None else replace(found, after=self._seal.close(found.after))
 
     async def owner(self, key: str) -> str | None:
@@ -256,20 +265,7 @@ class Store:
             if presence.is_ref(type, id) and access.can(caller, "r", type):
                 wanted.append((type, id))
         found = await self._engine.stored(wanted, self.sight(caller)) if wanted else []
-        return {one.ref: one for one in found if one.method != "DELETE"}
-
-    async def shows(self, event: Event, caller: Caller) -> bool:
-        """May the caller see now what changed?"""
-        seen, may = self.sight(caller), access.can(caller, "r", event.type)
-        if seen is None or not may:
-            return may
-        table = access.way(seen, event.readers, event.sharing)
-        return standing.opens(table, await self._engine.bits(event.patient, (0, *seen.circles), seen.now))
-
-    async def rows(self, refs: Iterable[str]) -> dict[str, Row]:
-        """The rows of what is or was there, by `Type/id`, whoever asks."""
-        wanted = [(ref.partition("/")[0], ref.partition("/")[2]) for ref in dict.fromkeys(refs)]
-        return {row.ref: row for row in await self._engine.get([one for one in wanted if presence.is_ref(*one)], None)}
+        return {one.ref: one for one in trace.given(caller, found) if one.method != "DELETE"}
 
     async def existing(self, refs: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         """Which of these (type, id) are there or were, whoever asks: for those who choose ids (a bulk import)."""
@@ -323,12 +319,15 @@ class Store:
         write = prepared.write
         write.cause = cause
         write.announced = any(put.row.type in self._announce for put in write.puts)
+        if write.puts:
+            write.traces.append(self.traces.of_commit(write, prepared.results.values(), caller))
         if not write.is_empty:
             # A caller who goes away does not keep others from hearing what was committed.
             task = asyncio.ensure_future(self._write(write))
             self._writing[task] = prepared.now
             task.add_done_callback(self._writing.pop)
             await asyncio.shield(task)
+            self.traces.written(write.traces)
         refs = [(one.type, one.id) for one in given if isinstance(one, (Create, Update, Delete))]
         # A delete of what the caller may not see ends as one of what was never there.
         return [prepared.results.get(ref) or Stored(*ref, 0, 0, b"", "DELETE") for ref in refs]

@@ -19,6 +19,7 @@ def add(metadata: MetaData, spread: bool) -> None:
     _job(metadata)
     _subscriber(metadata)
     _notices(metadata)
+    _traces(metadata)
 
 
 def _event(metadata: MetaData, spread: bool) -> None:
@@ -177,6 +178,41 @@ def _notices(metadata: MetaData) -> None:
         column("holder", WORDS),
         column("held_until", BIG),
         PrimaryKeyConstraint("part", "name"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+
+
+def _traces(metadata: MetaData) -> None:
+    """What was done with whose data (`audit/`); `part` is the chain, one for each process and start."""
+    Table(
+        "trace",
+        metadata,
+        column("part", BIG),
+        column("n", BIG),
+        column("at", BIG),
+        column("body", LargeBinary),
+        column("mac", LargeBinary),
+        PrimaryKeyConstraint("part", "n"),
+        Index("trace_by_time", "at", "part", "n"),
+        sqlite_strict=True,
+    )
+    Table(
+        "trace_of",
+        metadata,
+        *(column(name, BIG) for name in ("part", "key", "at", "n")),
+        PrimaryKeyConstraint("part", "key", "at", "n"),
+        Index("trace_of_by_key", "key", "at", "part", "n"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    Table(
+        "seal",
+        metadata,
+        *(column(name, BIG) for name in ("part", "k", "at")),
+        column("numbers", LargeBinary),
+        column("mac", LargeBinary),
+        PrimaryKeyConstraint("part", "k"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )

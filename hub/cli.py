@@ -18,7 +18,7 @@ import typer
 from common import errors
 from connectors.hospital import mllp
 from fhir_server import access, store
-from hub import database, settings, signin
+from hub import database, settings, signin, tracing
 from hub.rights import command as rights
 from identity import tokens
 
@@ -34,6 +34,7 @@ app.add_typer(outbox_app, name="outbox")
 app.add_typer(db_app, name="db")
 app.add_typer(client_app, name="client")
 app.add_typer(rights.app, name="rights")
+app.add_typer(tracing.app, name="audit")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (HUB_DATA).")]
 Database = Annotated[str | None, typer.Option("--database", help="PostgreSQL URL (HUB_DATABASE); default SQLite.")]

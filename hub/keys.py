@@ -1,13 +1,14 @@
 """Where is the hub's own secret?
 
 One random key in the data folder, made at first start, readable by its owner alone. It keys the reply addresses of
-mail.
+mail; other purposes have keys that are derived from it.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+from hashlib import blake2b
 from pathlib import Path
 
 LENGTH = 32
@@ -29,3 +30,13 @@ def secret(data: Path) -> bytes:
     finally:
         draft.unlink()
     return path.read_bytes()
+
+
+def derived(secret: bytes, purpose: bytes) -> bytes:
+    """A key of its own for each purpose: who learns one does not learn the others."""
+    return blake2b(secret, digest_size=LENGTH, person=purpose[:16]).digest()
+
+
+def heads(data: Path) -> Path:
+    """The folder that tells how far the traces go, beside the database and not in it."""
+    return data / "traces"

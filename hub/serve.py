@@ -33,7 +33,7 @@ from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
 from hub import database, feed, keys, national, oauth, settings, signin, site, topics, upkeep
 from hub.flows import deliver, hospital_document, mail_in, notify
-from hub.operations import dossier, emergency, explain_access
+from hub.operations import dossier, emergency, explain_access, who_looked
 from hub.rights import worn
 from hub.room import Room
 from hub.rules import everything
@@ -118,6 +118,8 @@ async def opened(config: settings.Settings, worker: int = COMMANDS) -> AsyncIter
         rules=(*everything.rules(secret), writing.rule(topics.setting(config, definitions, clock.system))),
         clock=clock.system,
         worker=worker,
+        sealing=keys.derived(secret, b"traces"),
+        heads=keys.heads(config.data),
     )
     try:
         yield Room(record, definitions, config, clock.system, secret)
@@ -156,7 +158,8 @@ async def _application(room: Room, config: settings.Settings, base: str, jobs: r
 
 def operations_of(room: Room, hats: worn.Hats) -> tuple[operations.Operation, ...]:
     """The operations that this product adds to FHIR's own."""
-    return (dossier.operation, *explain_access.all(hats), emergency.operation(room.settings.emergency_hours))
+    in_emergency = emergency.operation(room.settings.emergency_hours)
+    return (dossier.operation, who_looked.operation, *explain_access.all(hats), in_emergency)
 
 
 def _pages() -> Callable[..., Any]:

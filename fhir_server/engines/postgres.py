@@ -17,6 +17,7 @@ import asyncpg
 
 from common import errors
 from fhir_server import around, cursors, ids, timeline
+from fhir_server.audit.log import Kept
 from fhir_server.changes import Stored
 from fhir_server.conditions import Ids, Query
 from fhir_server.engine import Bulk
@@ -31,6 +32,7 @@ from fhir_server.engines import (
     postgres_search,
     postgres_seen,
     postgres_statistics,
+    postgres_traces,
     postgres_write,
 )
 from fhir_server.engines.connections import Batches, Connection, Connections, Job, translated
@@ -106,6 +108,7 @@ class Postgres:
         self.notices: Notices = postgres_notices.PostgresNotices(self._followers)
         self.last_seq = 0
         self.bulk: Bulk = postgres_bulk.Bulk(self._lookups)
+        self.traces: Kept = postgres_traces.PostgresTraces(self._lookups)
 
     @classmethod
     async def open(cls, dsn: str, worker: int) -> Postgres:

@@ -19,7 +19,7 @@ import asyncpg
 from common import errors
 from fhir_server import ids, index
 from fhir_server.conditions import Rows
-from fhir_server.engines import postgres_claims, postgres_notices, postgres_past, words
+from fhir_server.engines import postgres_claims, postgres_notices, postgres_past, postgres_traces, words
 from fhir_server.engines.connections import Connection
 from fhir_server.rights import facts
 from fhir_server.rows import JournalRow, Moved, Put, Write
@@ -169,7 +169,7 @@ async def together(connection: Connection, writes: Sequence[Write | JournalRow])
 
 def _only_creates(write: Write) -> bool:
     rest: object = write.shared or write.claims or write.outbox or write.finished or write.settled or write.announced
-    rest = rest or write.subscribers
+    rest = rest or write.subscribers or write.traces
     return not rest and all(
         put.old is None and not put.index.standing and not postgres_claims.needs_locator(put) for put in write.puts
     )
@@ -187,6 +187,7 @@ async def _transaction(connection: Connection, writes: Sequence[Write]) -> None:
     await _create(connection, writes)
     await stand(connection, puts)
     await _share(connection, writes)
+    await postgres_traces.insert(connection, [row for write in writes for row in write.traces])
     await _queues(connection, writes)
 
 

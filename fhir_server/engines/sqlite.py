@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from common import errors
 from fhir_server import around, cursors, ids, timeline
+from fhir_server.audit.log import Kept
 from fhir_server.changes import Stored
 from fhir_server.conditions import Query
 from fhir_server.engine import Bulk
@@ -32,6 +33,7 @@ from fhir_server.engines import (
     sqlite_past,
     sqlite_search,
     sqlite_seen,
+    sqlite_traces,
     sqlite_write,
     sqlite_writer,
 )
@@ -87,6 +89,7 @@ class Sqlite:
         self._writer = sqlite_writer.Writer(path)
         self.bulk: Bulk = sqlite_bulk.Bulk(self._all, self._writer)
         self.notices: Notices = sqlite_notices.SqliteNotices(self._all, self._writer)
+        self.traces: Kept = sqlite_traces.SqliteTraces(self._all, self._writer)
 
     @classmethod
     def open(cls, path: Path, worker: int) -> Sqlite:

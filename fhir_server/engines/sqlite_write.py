@@ -15,7 +15,7 @@ from common import errors
 from fhir_server import ids, index
 from fhir_server.changes import Claim
 from fhir_server.conditions import Rows
-from fhir_server.engines import sqlite_notices, sqlite_rows
+from fhir_server.engines import sqlite_notices, sqlite_rows, sqlite_traces
 from fhir_server.engines.sqlite_seen import packed, reader_key
 from fhir_server.rights import facts
 from fhir_server.rows import JournalRow, Moved, Put, Row, Shared, Taken, Work, Write
@@ -195,6 +195,7 @@ def _puts(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
             event = (row.part, ids.lane(row.part), put.seq, row.type, row.fid, row.version, row.method, row.updated)
             events.append((*event, write.actor, write.cause))
     sqlite_rows.insert(connection, "event", events)
+    sqlite_traces.insert(connection, [row for write in writes for row in write.traces])
     words = [(put.row.rid, 0, *put.index.texts) for put in created if any(put.index.texts)]
     words += [(put.row.rid, 1, *put.index.texts) for put, _ in replaced]  # nearly each change is one of some word
     sqlite_rows.insert(connection, "words_waiting", words)

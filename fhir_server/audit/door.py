@@ -1,0 +1,183 @@
+"""How are traces asked for? (ITI-81, fhir-profiles "Traces")
+
+`GET [base]/AuditEvent?date=ge…&patient=…` renders the rows of the log, with what others sent beside them (ITI-20); a
+search without a date is refused. A person finds the traces of a patient whom they may see now, and their own.
+`GET [base]/Provenance?target=Type/id` tells of every write to a resource that the caller sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from common import errors
+from fhir_server import dates, entries, exchange, index, keys, media, presence, query, timeline
+from fhir_server.access import Caller
+from fhir_server.audit import events, trace
+from fhir_server.audit.trace import Kept
+from fhir_server.exchange import Answer, Params, Request, Server
+
+Resource = dict[str, Any]
+_MOST, _USUAL = 200, 50
+_AT_ONCE = 500
+_TOLD = frozenset({"date", "patient", "entity", "agent", "type", "subtype", "action", "outcome", "agent-name",
+                   "_count", "_after", "_sort", "_total"})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which traces: of a key (None: all), in a span of microseconds, that meet all the simple values."""
+
+    key: int | None
+    span: tuple[int, int]
+    values: tuple[tuple[str, str], ...]
+    count: int
+    after: timeline.Key | None
+
+
+async def search(server: Server, request: Request, params: Params) -> Answer:
+    """A page of AuditEvents, newest first. Raises Unreadable without a date, Forbidden for the traces of others."""
+    asked = await _asked(server, request, params)
+    found, after = await _page(server, asked) if asked else ([], None)
+    rendered = [events.audit_event(one) for one in found]
+    rendered += await _sent(server, request, params) if asked and not asked.after else []
+    place = f"{request.base}/AuditEvent"
+    links = [("self", entries.link(place, params))]
+    if after is not None:
+        rest = [pair for pair in params if pair[0] != "_after"]
+        links.append(("next", entries.link(place, [*rest, ("_after", after)])))
+    return Answer(200, entries.bundle("searchset", links, [entry(request, one) for one in rendered]))
+
+
+async def read(server: Server, request: Request, place: tuple[int, int]) -> Answer:
+    """One AuditEvent that is a trace. Raises NotFound for that of somebody else."""
+    chain, n = place
+    rows = await server.store.traces.kept.rows(chain, [n])
+    one = trace.kept(chain, n, rows[0][1]) if rows else None
+    caller = request.caller
+    if one is None or (caller.memberships is not None and one.values["actor"] != caller.actor):
+        raise presence.unknown("AuditEvent", request.segments[1])
+    return Answer(200, media.encode(events.audit_event(one)))
+
+
+async def provenances(server: Server, request: Request, targets: list[str]) -> list[Resource]:
+    """The writes of those of these resources (`Type/id`) that the caller sees."""
+    seen = await server.store.many(targets, caller=request.caller)
+    found = []
+    for target in targets:
+        rows = await _rows(server, keys.key(target), (0, 2**62), None, _AT_ONCE) if target in seen else []
+        found += [events.provenance(one, target) for one in rows if events.is_write(one)]
+    return found
+
+
+async def of_patient(server: Server, patient: str, since: int, count: int) -> list[Kept]:
+    """Who did what with the data of `Patient/x`, newest first."""
+    return await _rows(server, index.address(patient), (since, 2**62), None, count)
+
+
+async def _asked(server: Server, request: Request, params: Params) -> _Asked | None:
+    """What a search means; None when the caller may find nothing by it."""
+    given: dict[str, list[str]] = {}
+    for name, value in params:
+        if name.partition(":")[0] not in _TOLD:
+            raise errors.Unreadable(f"{name[:60]} : paramètre inconnu pour les traces", at=f"http.{name[:60]}")
+        given.setdefault(name, []).append(value)
+    span = _span(given.get("date", []))
+    key = await _key(server, request.caller, given)
+    if key == 0:
+        return None
+    simple = ("type", "subtype", "action", "outcome", "agent-name")
+    values = tuple((name, value) for name in simple for value in given.get(name, ()))
+    count = exchange.whole_number(given.get("_count", [str(_USUAL)])[0])
+    after = timeline.decode(given["_after"][0]) if "_after" in given else None
+    return _Asked(key, span, values, min(_USUAL if count is None else count, _MOST), after)
+
+
+def _span(bounds: list[str]) -> tuple[int, int]:
+    lo, hi = dates.BEGINNING, dates.END
+    for one in bounds:
+        prefix, text = (one[:2], one[2:]) if one[:2].isalpha() else ("eq", one)
+        try:
+            first, last = dates.asked(text)
+        except ValueError:
+            raise errors.Unreadable(f"date : {one[:40]} n'est pas une date", at="http.date") from None
+        if prefix in ("ge", "gt", "sa", "eq"):
+            lo = max(lo, first if prefix in ("ge", "eq") else last + 1)
+        if prefix in ("le", "lt", "eb", "eq"):
+            hi = min(hi, last if prefix in ("le", "eq") else first - 1)
+    if not bounds:
+        raise errors.Unreadable("date : obligatoire pour les traces, par exemple date=ge2026-01-14", at="http.date")
+    return lo, hi
+
+
+async def _key(server: Server, caller: Caller, given: dict[str, list[str]]) -> int | None:
+    """By what the rows are found: None for all, 0 when the caller may not know."""
+    patient = next(iter(given.get("patient", ())), "")
+    ref = f"Patient/{patient.removeprefix('Patient/')}" if patient else next(iter(given.get("entity", ())), "")
+    if ref:
+        is_known = caller.memberships is None or ref in await server.store.many([ref], caller=caller)
+        return (index.address(ref) if ref.startswith("Patient/") else keys.key(ref)) if is_known else 0
+    agent = next(iter(given.get("agent", ())), "")
+    if caller.memberships is None:
+        return trace.agent_key(agent) if agent else None
+    if agent and agent != caller.actor:
+        raise errors.Forbidden("les traces d'une autre personne se cherchent par patient", at="http.agent")
+    return trace.agent_key(caller.actor or caller.client or "")
+
+
+async def _page(server: Server, asked: _Asked) -> tuple[list[Kept], str | None]:
+    found: list[Kept] = []
+    before: timeline.Key | None = asked.after
+    while len(found) <= asked.count:
+        some = await _rows(server, asked.key, asked.span, before, _AT_ONCE)
+        found += [one for one in some if _meets(one, asked.values)]
+        if len(some) < _AT_ONCE:
+            break
+        before = (some[-1].values["at"], some[-1].chain, some[-1].n)
+    shown = found[: asked.count]
+    if len(found) <= asked.count or not shown:
+        return shown, None
+    return shown, timeline.encode((shown[-1].values["at"], shown[-1].chain, shown[-1].n))
+
+
+async def _rows(
+    server: Server, key: int | None, span: tuple[int, int], before: timeline.Key | None, count: int
+) -> list[Kept]:
+    rows = await server.store.traces.kept.found(key, span, before=before, count=count)
+    return [trace.kept(chain, n, body) for _, chain, n, body in rows]
+
+
+def _meets(one: Kept, values: tuple[tuple[str, str], ...]) -> bool:
+    if not values:
+        return True
+    event = events.audit_event(one)
+    said = {
+        "type": "rest",
+        "subtype": event["subtype"][0]["code"],
+        "action": event["action"],
+        "outcome": event["outcome"],
+    }
+    name = str(one.values["name"]).casefold()
+    for param, value in values:
+        asked = [part.rpartition("|")[2] for part in value.split(",")]
+        if param == "agent-name":
+            if not any(name.startswith(part.casefold()) or f" {part.casefold()}" in name for part in asked):
+                return False
+        elif said[param] not in asked:
+            return False
+    return True
+
+
+async def _sent(server: Server, request: Request, params: Params) -> list[Resource]:
+    """What others sent as AuditEvent, by the same parameters."""
+    store = server.store
+    mine = [pair for pair in params if pair[0] not in ("_after", "_count", "_total", "_sort")]
+    asked = query.parse("AuditEvent", [*mine, ("_count", str(_MOST))], store.definitions.search, now=store.now())
+    page = await store.search(asked.query, caller=request.caller)
+    return [media.read_json(row.body) for row in page.rows]
+
+
+def entry(request: Request, resource: Resource) -> bytes:
+    """What was rendered, as an entry of a searchset."""
+    full = f"{request.base}/{resource['resourceType']}/{resource['id']}"
+    return media.encode({"fullUrl": full, "resource": resource, "search": {"mode": "match"}})

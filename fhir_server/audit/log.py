@@ -1,0 +1,199 @@
+"""When is a trace durable, and what keeps it from being altered?
+
+The trace of a write is in the commit of that write. Others wait, at most `WAIT_SECONDS`, and go in together. Each row
+carries a keyed digest of its own; each group of rows that is durable is sealed: a digest over theirs and over the seal
+before, so that a row that is taken out is missed. The last seal is also kept outside of the database, in `heads`, so
+that the end of a chain cannot be cut off unnoticed. One chain for each process and start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from common import clock, errors
+from common.events import Events, emit
+from fhir_server import ids, index
+from fhir_server.audit import trace
+from fhir_server.audit.trace import Ref, Row, Trace
+from fhir_server.changes import Stored
+
+if TYPE_CHECKING:
+    from fhir_server.access import Caller
+    from fhir_server.rows import Write
+
+WAIT_SECONDS = 0.4
+_MANY = 2000  # waiting rows that are not waited for any longer
+_TRIES_AT_THE_END = 5
+
+
+class Seal(NamedTuple):
+    """`numbers` are the packed numbers of the rows that it is over, `k` its own in the chain."""
+
+    chain: int
+    k: int
+    at: int
+    numbers: bytes
+    mac: bytes
+
+
+class Kept(Protocol):
+    """Where traces are kept; each engine has its own."""
+
+    async def keep(self, rows: list[Row], seal: Seal) -> None:
+        """Durable together when it returns."""
+
+    async def patients(self, refs: list[Ref]) -> dict[Ref, int]:
+        """Whose these resources are, by address; those that are nobody's are left out."""
+
+    async def seals(self, chain: int) -> list[Seal]:
+        """All seals of a chain, in order."""
+
+    async def chains(self) -> list[int]:
+        """Every chain that there is, oldest first."""
+
+    async def rows(self, chain: int, numbers: list[int] | None) -> list[tuple[int, bytes, bytes]]:
+        """Number, body and digest of these rows, or of all of a chain, in order."""
+
+    async def keys(self, chain: int) -> list[tuple[int, int, int]]:
+        """Number, key and time of all that rows of a chain are found by, in order."""
+
+    async def found(
+        self, key: int | None, span: tuple[int, int], *, before: tuple[int, int, int] | None, count: int
+    ) -> list[tuple[int, int, int, bytes]]:
+        """Time, chain, number and body, newest first: of a key, or of all, within `span`, after a place."""
+
+
+class Log:
+    """The traces of one process. `next` gives numbers that rise; `heads` None keeps no seal outside."""
+
+    def __init__(
+        self, kept: Kept, next: Callable[[], int], now: clock.Clock, *, secret: bytes, heads: Path | None
+    ) -> None:
+        self.kept, self.secret, self.heads = kept, secret, heads
+        self.chain = next()
+        self._next, self._now = next, now
+        self._waiting: list[tuple[Trace, str]] = []
+        self._durable: list[tuple[int, bytes]] = []
+        self._seal = Seal(self.chain, 0, 0, b"", b"")
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
+
+    def add(self, one: Trace, status: str) -> None:
+        """Nothing was written for it: it goes in with the next group."""
+        self._waiting.append((one, status))
+        if len(self._waiting) >= _MANY:
+            self._begin()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._begin)
+
+    def of_commit(self, write: Write, results: Iterable[Stored], caller: Caller) -> Row:
+        """The row that goes into the commit; tell with `written` when that is durable.
+
+        Of the request under way, else of a flow of the hub's, by what the commit says of itself.
+        """
+        one = trace.current()
+        if one is None or one.wrote:
+            now = clock.micros(self._now())
+            before, one = one, Trace(one.caller if one else caller, now, _kind(write), door=caller.client or "hub")
+            one.query = write.cause
+            one.correlation = before.correlation if before else ""
+        one.given = [(row.type, row.id) for row in results]
+        patients = {put.row.patient for put in write.puts if put.row.patient}
+        return trace.row(one, "done", (self.chain, self._next()), patients=patients, secret=self.secret)
+
+    def written(self, rows: list[Row]) -> None:
+        """These are durable: the next seal is over them too, and the request under way is written down."""
+        if rows and (one := trace.current()):
+            one.wrote = True
+        self._durable += [(row.n, row.mac) for row in rows]
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._begin)
+
+    async def settle(self) -> None:
+        """Whatever waits is written and sealed, as long as the database answers."""
+        for _ in range(_TRIES_AT_THE_END):
+            await self._done()
+            if not (self._waiting or self._durable):
+                break
+            self._begin()
+        await self._done()
+
+    async def close(self) -> None:
+        """Nothing is added any more."""
+        await self.settle()
+        if self._timer:
+            self._timer.cancel()
+
+    def _begin(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._flush())
+
+    async def _done(self) -> None:
+        if self._writing:
+            await asyncio.wait({self._writing})
+
+    async def _flush(self) -> None:
+        """What waits now, and once more what came meanwhile; what cannot be written waits on."""
+        while self._waiting or self._durable:
+            waiting, durable = self._waiting, self._durable
+            self._waiting, self._durable = [], []
+            try:
+                await self._group(waiting, durable)
+            except errors.HubError as problem:
+                self._waiting, self._durable = waiting + self._waiting, durable + self._durable
+                emit(Events.HUB_006, error=problem.code)
+                self._timer = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._begin)
+                return
+
+    async def _group(self, waiting: list[tuple[Trace, str]], durable: list[tuple[int, bytes]]) -> None:
+        foreign = {ref for one, _ in waiting for ref in one.given if not ids.is_made_here(ref[1])}
+        whose = await self.kept.patients(list(foreign)) if foreign else {}
+        rows = await asyncio.to_thread(self._rows, waiting, whose)
+        sealed = sorted([*durable, *((row.n, row.mac) for row in rows)])
+        numbers = struct.pack(f"<{len(sealed)}q", *(n for n, _ in sealed))
+        digest = trace.sealed(self.secret, self._seal.mac, numbers, [one for _, one in sealed])
+        seal = Seal(self.chain, self._seal.k + 1, clock.micros(self._now()), numbers, digest)
+        await self.kept.keep(rows, seal)
+        self._seal = seal
+        if self.heads:
+            await asyncio.to_thread(_write_head, self.heads, seal)
+
+    def _rows(self, waiting: list[tuple[Trace, str]], whose: dict[Ref, int]) -> list[Row]:
+        return [
+            trace.row(one, status, (self.chain, self._next()), patients=_patients(one.given, whose), secret=self.secret)
+            for one, status in waiting
+        ]
+
+
+def _patients(given: list[Ref], whose: dict[Ref, int]) -> set[int]:
+    """Whose data was given: our ids say it themselves."""
+    found = set()
+    for ref in dict.fromkeys(given):
+        type, id = ref
+        if type == "Patient":
+            found.add(index.address(f"Patient/{id}"))
+        elif ids.is_made_here(id):
+            found.add(ids.guess_part(type, id) & ~1)
+        elif ref in whose:
+            found.add(whose[ref])
+    return found
+
+
+def _kind(write: Write) -> str:
+    if len(write.puts) != 1:
+        return "transaction"
+    return {"POST": "create", "DELETE": "delete"}.get(write.puts[0].row.method, "update")
+
+
+def _write_head(heads: Path, seal: Seal) -> None:
+    heads.mkdir(parents=True, exist_ok=True)
+    draft = heads / f".{seal.chain}"
+    draft.write_text(f"{seal.k} {seal.mac.hex()}\n")
+    draft.replace(heads / f"{seal.chain}.head")

@@ -1,0 +1,128 @@
+"""What is kept of one request?
+
+A `Trace` is made where a request comes in (`begun`), told by the store of what was given out, and written once: with
+the commit of a write, else by the log. It keeps names of resources, never their content. The row's body is a JSON list,
+in the order of `FIELDS`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fhir_server import keys
+from fhir_server.access import Caller
+from fhir_server.changes import Stored
+
+FIELDS = (
+    "at", "actor", "client", "name", "on_behalf", "door", "what", "status", "given", "query", "correlation", "purpose",
+)  # fmt: skip
+MOST_NAMED = 50  # resources named on a row; of more it is said how many
+EVERYTHING = keys.key("traces of what goes over all patients")
+_MAC_BYTES = 16
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class Row(NamedTuple):
+    """A trace as the database keeps it. `chain` and `n` name it; `of` are the keys by which it is found."""
+
+    chain: int
+    n: int
+    at: int
+    body: bytes
+    mac: bytes
+    of: tuple[int, ...]
+
+
+class Kept(NamedTuple):
+    """A trace as it is read again: `FIELDS` of its body, and its name."""
+
+    chain: int
+    n: int
+    values: dict[str, Any]
+
+
+Ref = tuple[str, str]
+
+
+@dataclass(slots=True, eq=False)
+class Trace:
+    """One request under way. `what` is a restful-interaction or an operation, `at` in microseconds since 1970."""
+
+    caller: Caller
+    at: int
+    what: str
+    door: str = "fhir"
+    query: str = ""
+    correlation: str = ""
+    purpose: str = ""
+    given: list[Ref] = field(default_factory=list)
+    wrote: bool = False  # a commit has written it already
+
+
+_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+current = _current.get
+
+
+def given(caller: Caller, rows: list[Stored]) -> list[Stored]:
+    """These were given out to the caller; the same list."""
+    one = _current.get()
+    if one is not None and one.caller is caller:
+        one.given += [(row.type, row.id) for row in rows]
+    return rows
+
+
+@contextmanager
+def begun(trace: Trace) -> Iterator[Trace]:
+    """What happens inside belongs to this request."""
+    token = _current.set(trace)
+    try:
+        yield trace
+    finally:
+        _current.reset(token)
+
+
+def row(trace: Trace, status: str, place: tuple[int, int], *, patients: Iterable[int], secret: bytes) -> Row:
+    """The trace as a row: `place` is its chain and number, `patients` the addresses of whose data it was."""
+    caller, chain, n = trace.caller, *place
+    names = [f"{type}/{id}" for type, id in dict.fromkeys(trace.given)]
+    given = names if len(names) <= MOST_NAMED else [*names[:MOST_NAMED], f"+{len(names) - MOST_NAMED}"]
+    on_behalf = getattr(caller, "on_behalf", "")
+    body = _encode(
+        [
+            *(trace.at, caller.actor or "", caller.client or "", caller.name, on_behalf, trace.door, trace.what),
+            *(status, given, trace.query, trace.correlation, trace.purpose),
+        ]
+    )
+    of = {*patients, agent_key(caller.actor or caller.client or "")}
+    of.update(keys.key(one) for one in names[:MOST_NAMED])
+    found_by = [(key, trace.at) for key in sorted(of)]
+    return Row(chain, n, trace.at, body, mac(secret, (chain, n), body, found_by), tuple(sorted(of)))
+
+
+def mac(secret: bytes, place: tuple[int, int], body: bytes, found_by: Iterable[tuple[int, int]]) -> bytes:
+    """What nobody can write on a row without the hub's key: over its chain and number, its body, its keys and times."""
+    keyed = b",".join([b"%d:%d" % one for one in found_by])
+    return hmac.digest(secret, b"%d|%d|%b|%b" % (*place, keyed, body), "sha256")[:_MAC_BYTES]
+
+
+def agent_key(agent: str) -> int:
+    """By which the traces of a hat or a software are found."""
+    return keys.key(f"agent {agent}")
+
+
+def kept(chain: int, n: int, body: bytes) -> Kept:
+    """A row of the database again."""
+    return Kept(chain, n, dict(zip(FIELDS, _decode(body), strict=True)))
+
+
+def sealed(secret: bytes, before: bytes, numbers: bytes, macs: Sequence[bytes]) -> bytes:
+    """The seal over rows: `before` is the seal that the chain had, `numbers` the packed numbers of the rows."""
+    return hmac.digest(secret, before + numbers + b"".join(macs), "sha256")

@@ -1,0 +1,88 @@
+"""Where are traces kept on PostgreSQL? (`audit.log.Kept`)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fhir_server import index
+from fhir_server.audit.log import Seal
+from fhir_server.audit.trace import Ref, Row
+from fhir_server.engines.connections import Connection, Connections, translated
+
+KEEP = "INSERT INTO trace (part, n, at, body, mac) VALUES ($1, $2, $3, $4, $5)"
+KEEP_KEY = "INSERT INTO trace_of (part, key, at, n) VALUES ($1, $2, $3, $4)"
+SEAL = "INSERT INTO seal (part, k, at, numbers, mac) VALUES ($1, $2, $3, $4, $5)"
+PATIENTS = "SELECT type, fid, patient FROM resource WHERE address = ANY($1::bigint[]) AND patient <> 0"
+SEALS = "SELECT part, k, at, numbers, mac FROM seal WHERE part = $1 ORDER BY k"
+CHAINS = "SELECT part FROM trace UNION SELECT part FROM seal ORDER BY part"
+ROWS = """
+SELECT n, body, mac FROM trace WHERE part = $1 AND ($2::bigint[] IS NULL OR n = ANY($2::bigint[])) ORDER BY n
+"""
+KEYS = "SELECT n, key, at FROM trace_of WHERE part = $1 ORDER BY n, key"
+OF_KEY = """
+SELECT o.at, o.part, o.n, t.body FROM trace_of o JOIN trace t ON t.part = o.part AND t.n = o.n
+WHERE o.key = $1 AND o.at >= $2 AND o.at <= $3 AND (o.at, o.part, o.n) < ($4, $5, $6)
+ORDER BY o.at DESC, o.part DESC, o.n DESC LIMIT $7
+"""
+OF_ALL = """
+SELECT at, part, n, body FROM trace WHERE at >= $1 AND at <= $2 AND (at, part, n) < ($3, $4, $5)
+ORDER BY at DESC, part DESC, n DESC LIMIT $6
+"""
+LAST = (2**62, 2**62, 2**62)  # after every row
+
+
+async def insert(connection: Connection, rows: Sequence[Row]) -> None:
+    """Traces with the keys by which they are found."""
+    if rows:
+        await connection.executemany(KEEP, [(row.chain, row.n, row.at, row.body, row.mac) for row in rows])
+        await connection.executemany(KEEP_KEY, [(row.chain, key, row.at, row.n) for row in rows for key in row.of])
+
+
+class PostgresTraces:
+    """On connections for look-ups."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def keep(self, rows: list[Row], seal: Seal) -> None:
+        """Durable together when it returns."""
+        with translated():
+            async with self._connections.one() as connection, connection.transaction():
+                await insert(connection, rows)
+                await connection.execute(SEAL, *seal)
+
+    async def patients(self, refs: list[Ref]) -> dict[Ref, int]:
+        """Whose these are."""
+        wanted = set(refs)
+        found = await self._fetch(PATIENTS, [index.address(f"{type}/{id}") for type, id in refs])
+        return {(row[0], row[1]): row[2] for row in found if (row[0], row[1]) in wanted}
+
+    async def seals(self, chain: int) -> list[Seal]:
+        """In order."""
+        return [Seal(*row) for row in await self._fetch(SEALS, chain)]
+
+    async def chains(self) -> list[int]:
+        """Oldest first."""
+        return [row[0] for row in await self._fetch(CHAINS)]
+
+    async def rows(self, chain: int, numbers: list[int] | None) -> list[tuple[int, bytes, bytes]]:
+        """In order."""
+        return [(row[0], row[1], row[2]) for row in await self._fetch(ROWS, chain, numbers)]
+
+    async def keys(self, chain: int) -> list[tuple[int, int, int]]:
+        """In order."""
+        return [(row[0], row[1], row[2]) for row in await self._fetch(KEYS, chain)]
+
+    async def found(
+        self, key: int | None, span: tuple[int, int], *, before: tuple[int, int, int] | None, count: int
+    ) -> list[tuple[int, int, int, bytes]]:
+        """Newest first."""
+        place = (*span, *(before or LAST), count)
+        rows = await (self._fetch(OF_ALL, *place) if key is None else self._fetch(OF_KEY, key, *place))
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    async def _fetch(self, sql: str, *values: Any) -> list[Any]:
+        with translated():
+            async with self._connections.one() as connection:
+                return list(await connection.fetch(sql, *values))

@@ -1,0 +1,90 @@
+"""Where are traces kept on SQLite? (`audit.log.Kept`)"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fhir_server.audit.log import Seal
+from fhir_server.audit.trace import Ref, Row
+from fhir_server.engines import sqlite_rows
+
+if TYPE_CHECKING:
+    from fhir_server.engines.sqlite_writer import Writer
+
+_PATIENT = "SELECT type, fid, patient FROM resource WHERE type = ? AND fid IN (SELECT value FROM json_each(?))"
+_SEALS = "SELECT part, k, at, numbers, mac FROM seal WHERE part = ? ORDER BY k"
+_CHAINS = "SELECT part FROM trace UNION SELECT part FROM seal ORDER BY part"
+_ROWS = "SELECT n, body, mac FROM trace WHERE part = ? ORDER BY n"
+_SOME = "SELECT n, body, mac FROM trace WHERE part = ? AND n IN (SELECT value FROM json_each(?)) ORDER BY n"
+_KEYS = "SELECT n, key, at FROM trace_of WHERE part = ? ORDER BY n, key"
+_OF_KEY = (
+    "SELECT o.at, o.part, o.n, t.body FROM trace_of o CROSS JOIN trace t ON t.part = o.part AND t.n = o.n "
+    "WHERE o.key = ? AND o.at >= ? AND o.at <= ? AND (o.at, o.part, o.n) < (?, ?, ?) "
+    "ORDER BY o.at DESC, o.part DESC, o.n DESC LIMIT ?"
+)
+_OF_ALL = (
+    "SELECT at, part, n, body FROM trace WHERE at >= ? AND at <= ? AND (at, part, n) < (?, ?, ?) "
+    "ORDER BY at DESC, part DESC, n DESC LIMIT ?"
+)
+LAST = (2**62, 2**62, 2**62)  # after every row
+
+Fetch = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
+
+
+def insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Traces with the keys by which they are found."""
+    sqlite_rows.insert(connection, "trace", [(row.chain, row.n, row.at, row.body, row.mac) for row in rows])
+    sqlite_rows.insert(connection, "trace_of", [(row.chain, key, row.at, row.n) for row in rows for key in row.of])
+
+
+class SqliteTraces:
+    """`fetch` reads all rows of a statement."""
+
+    def __init__(self, fetch: Fetch, writer: Writer) -> None:
+        self._fetch = fetch
+        self._writer = writer
+
+    async def keep(self, rows: list[Row], seal: Seal) -> None:
+        """Durable together when it returns."""
+
+        def run(connection: sqlite3.Connection) -> None:
+            insert(connection, rows)
+            sqlite_rows.insert(connection, "seal", [seal])
+
+        await self._writer.do(run)
+
+    async def patients(self, refs: list[Ref]) -> dict[Ref, int]:
+        """Whose these are."""
+        by_type: dict[str, list[str]] = {}
+        for type, id in refs:
+            by_type.setdefault(type, []).append(id)
+        found = [row for type, some in by_type.items() for row in self._fetch(_PATIENT, (type, json.dumps(some)))]
+        return {(type, id): patient for type, id, patient in found if patient}
+
+    async def seals(self, chain: int) -> list[Seal]:
+        """In order."""
+        return [Seal(*row) for row in self._fetch(_SEALS, (chain,))]
+
+    async def chains(self) -> list[int]:
+        """Oldest first."""
+        return [row[0] for row in self._fetch(_CHAINS, ())]
+
+    async def rows(self, chain: int, numbers: list[int] | None) -> list[tuple[int, bytes, bytes]]:
+        """In order."""
+        found = self._fetch(_ROWS, (chain,)) if numbers is None else self._fetch(_SOME, (chain, json.dumps(numbers)))
+        return [(n, body, mac) for n, body, mac in found]
+
+    async def keys(self, chain: int) -> list[tuple[int, int, int]]:
+        """In order."""
+        return [(n, key, at) for n, key, at in self._fetch(_KEYS, (chain,))]
+
+    async def found(
+        self, key: int | None, span: tuple[int, int], *, before: tuple[int, int, int] | None, count: int
+    ) -> list[tuple[int, int, int, bytes]]:
+        """Newest first."""
+        place = (*span, *(before or LAST), count)
+        rows = self._fetch(_OF_ALL, place) if key is None else self._fetch(_OF_KEY, (key, *place))
+        return [(at, chain, n, body) for at, chain, n, body in rows]
