@@ -191,7 +191,7 @@ class _Atoms:
 def _atoms() -> _Atoms:
     """Takes some milliseconds, so it waits for the first quantity."""
     path = metadata.distribution(_DISTRIBUTION).locate_file(_TABLE)
-    root = ET.parse(str(path)).getroot()
+    root = ET.parse(str(path)).getroot()  # noqa: S314 - a table in a wheel that the lock names by its hash
     prefixes = {one.attrib["Code"]: Fraction(_value(one)) for one in root.iter(f"{_NAMESPACE}prefix")}
     bases = [one.attrib["Code"] for one in root.iter(f"{_NAMESPACE}base-unit")]
     units = [one for one in root.iter(f"{_NAMESPACE}unit") if one.attrib.get("isSpecial") != "yes"]

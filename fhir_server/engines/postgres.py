@@ -75,8 +75,8 @@ _BITS = """
 SELECT COALESCE(bit_or(s.bit), 0)::int FROM standing s
 WHERE s.patient = $1 AND s.who = ANY($2::bigint[]) AND s.lo <= $3 AND s.hi >= $3
 """
-_KEEP_SECRET = "INSERT INTO secret (part, name, value) VALUES ($1, 'cursors', $2) ON CONFLICT DO NOTHING"
-_SECRET = "SELECT value FROM secret WHERE part = 0 AND name = 'cursors'"
+_KEEP_MADE = "INSERT INTO secret (part, name, value) VALUES ($1, 'cursors', $2) ON CONFLICT DO NOTHING"
+_MADE = "SELECT value FROM secret WHERE part = 0 AND name = 'cursors'"
 _VERSIONS = """
 SELECT type, fid, version, updated, body, method FROM version
 WHERE part = $1 AND rid = $2 AND version < $3 AND $4 IN (version, 0) ORDER BY version DESC LIMIT $5
@@ -141,8 +141,8 @@ class Postgres:
         """Made when it is not there."""
         with translated():
             async with self._lookups.one() as connection:
-                await connection.execute(_KEEP_SECRET, 0, os.urandom(cursors.SECRET_BYTES))
-                return bytes(await connection.fetchval(_SECRET))
+                await connection.execute(_KEEP_MADE, 0, os.urandom(cursors.SECRET_BYTES))
+                return bytes(await connection.fetchval(_MADE))
 
     # --- reads
 
