@@ -95,7 +95,7 @@ class Store:
         self._listeners: list[Listener] = []
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._writing: dict[asyncio.Task[None], int] = {}  # what is under way, and the moment that it carries
-        guard = Guard(engine, now)
+        guard = Guard(engine, lambda: self.now())
         self.sight, self.bits, self.shows, self.rows = guard.sight, guard.bits, guard.shows, guard.rows
         self._view = View(self)
         journal, outbox = Journal(engine, given.next, now), Outbox(engine, now)

@@ -7,8 +7,8 @@ come back by a second entry, so that who was in it when stays known.
 from __future__ import annotations
 
 from common import errors
-from fhir_server import access, changes, store
-from fhir_server.rights import sharing, standing
+from fhir_server import access, changes, query, store
+from fhir_server.rights import facts, sharing, standing
 from hub import conversations
 from hub.rights import known
 from hub.rules import dossier, draft
@@ -40,6 +40,16 @@ def claim(patient: str, id: str) -> changes.Claim:
     return changes.Claim(f"circle|{patient}", "CareTeam", id)
 
 
+async def of_patient(patient: str, room: draft.Draft) -> str | None:
+    """The circle of care that `Patient/x` has already, `CareTeam/y`; also one that was written without the claim."""
+    if held := await room.view.owner(claim(patient, "").key):
+        return held
+    view = room.view
+    asked = query.parse("CareTeam", [("patient", patient), ("_count", "50")], view.definitions.search, now=view.now())
+    rows = (await view.search(asked.query)).rows
+    return next((row.ref for row in rows if facts.is_circle(draft.decode(row.body))), None)
+
+
 async def _kept(change: Written, room: draft.Draft) -> changes.Claim:
     team = change.body
     if sharing.is_conversation(team):
@@ -53,6 +63,8 @@ async def _kept(change: Written, room: draft.Draft) -> changes.Claim:
         before = next((body for _, body in (await room.stored([f"CareTeam/{change.id}"])).values()), None)
     if before is None:
         await _opened(patient, change.id, room)
+    elif sharing.is_conversation(before):
+        raise errors.Forbidden("les membres d'une conversation sont tenus par le hub", at="CareTeam.category")
     else:
         _continued(before, team)
     await _check_members(team, before or {}, patient, room)
@@ -68,7 +80,7 @@ async def _opened(patient: str, id: str, room: draft.Draft) -> None:
         raise errors.Invalid(dossier.CLOSED, at="CareTeam.subject")
     if not bits & standing.OPEN:
         raise errors.Invalid(dossier.NO_CONSENT, at="CareTeam.subject")
-    other = await room.view.owner(claim(patient, id).key)
+    other = await of_patient(patient, room)
     if other and other != f"CareTeam/{id}":
         known_here = f" : {other}" if await room.sees(other) else " ; demandez à le rejoindre"
         raise errors.Conflict(f"ce patient a déjà un cercle de soins{known_here}", at="CareTeam.subject")

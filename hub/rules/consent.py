@@ -10,7 +10,7 @@ from __future__ import annotations
 from common import errors
 from fhir_server import access, changes, store
 from fhir_server.rights import facts, sharing, standing
-from hub.rules import draft
+from hub.rules import circle, draft
 from mapping import systems
 
 Resource = draft.Resource
@@ -44,6 +44,8 @@ async def _recorded(change: Written, room: draft.Draft) -> None:
     bits = await room.bits(patient, room.caller.circles)
     if bits & standing.EXCLUDED or not (bits & standing.CIRCLE or await room.sees(patient)):
         raise errors.Invalid(f"{patient} : inconnu, ou vous n'y avez pas accès", at="Consent.patient.reference")
+    if not bits & standing.CIRCLE and await circle.of_patient(patient, room):
+        raise errors.Forbidden("réservé au cercle de soins du patient", at="Consent.patient")
     if isinstance(change, changes.Update):
         for _, before in (await room.stored([f"Consent/{change.id}"])).values():
             _ended(before, consent)
@@ -70,7 +72,10 @@ def _check(consent: Resource) -> None:
         problems.append(("la décision est permit ou deny", "Consent.provision.type"))
     if "provision" in provision:
         problems.append(("une décision par ressource : pas de décision imbriquée", "Consent.provision.provision"))
-    if facts.EXCLUSION in about and not facts.actors(consent):
+    named = provision.get("actor", ())
+    if len(facts.actors(consent)) < len(named):
+        problems.append(("citez chaque personne ou structure par sa référence", "Consent.provision.actor"))
+    if facts.EXCLUSION in about and not named:
         problems.append(("qui le patient ne veut pas : obligatoire", "Consent.provision.actor"))
     if facts.DOSSIER in about and not _is_proven(consent):
         text = "comment le consentement a été recueilli : un écrit (source) ou qui l'a entendu (verification)"

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from common import errors
 from fhir_server import access, changes, store
+from fhir_server.rights import sharing
 from hub import conversations
 from hub.rules import draft
 from mapping import systems
 
+KEPT = ("inbox", "deliver", "acknowledge", sharing.EMERGENCY)
 OWN = frozenset({"status", "businessStatus", "priority", "extension", "lastModified", "note", "meta", "text"})
 
 
@@ -50,6 +52,4 @@ def _is_inbox(task: conversations.Resource) -> bool:
 
 
 def _is_kept(task: conversations.Resource) -> bool:
-    return any(
-        conversations.has_code(task.get("code"), systems.TASK, one) for one in ("inbox", "deliver", "acknowledge")
-    )
+    return any(conversations.has_code(task.get("code"), systems.TASK, one) for one in KEPT)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fhir_server.rights import sharing
 from hub.room import Room
 from tests.hub import doors
 from tests.hub.doors import (
@@ -226,3 +227,48 @@ async def test_a_decision_stays_as_it_was_said(api: Api) -> None:
         widened = {**consent, "provision": {"type": "deny"}}
         assert (await client.put(f"/Consent/{consent['id']}", json=widened)).status_code == 403
         assert (await client.delete(f"/Consent/{consent['id']}")).status_code == 403
+
+
+# ---- what somebody would try
+
+
+async def test_nobody_opens_a_door_for_themselves(hub: Room, api: Api) -> None:
+    patient = await doors.dossier(api, CLAIRE, NADIA)
+    header = {
+        "resourceType": "Communication",
+        "status": "in-progress",
+        "category": [
+            {"coding": [{"system": "https://spico-hub.example/fhir/CodeSystem/conversation", "code": "patient"}]}
+        ],
+        "topic": {"text": "Suivi"},
+        "subject": {"reference": patient},
+        "recipient": [{"reference": CLAIRE}, {"reference": LGC}],
+    }
+    assert (await post(api, "claire", header)).status_code == 201
+    # The doctor now knows who the patient is, and is not of the circle.
+    assert await status(api, "lgc", f"/{patient}") == 200
+    for decision in (a_consent(patient), a_consent(patient, "exclusion-professionnel", actors=(CLAIRE,))):
+        assert (await post(api, "lgc", decision)).status_code == 403
+    assert (await post(api, "lgc", a_circle(patient, LGC))).status_code == 409
+    emergency = {
+        "resourceType": "Task",
+        "status": "in-progress",
+        "intent": "order",
+        "code": {"coding": [{"system": sharing.TASK, "code": sharing.EMERGENCY}]},
+        "for": {"reference": patient},
+        "owner": {"reference": LGC},
+        "restriction": {"period": {"start": "2020-01-01", "end": "2099-01-01"}},
+    }
+    assert (await post(api, "lgc", emergency)).status_code == 403
+    async with api("lgc") as client:
+        team = (await client.get("/CareTeam?category=conversation")).json()["entry"][0]["resource"]
+        turned = {name: value for name, value in a_circle(patient, LGC).items() if name != "resourceType"}
+        own = {**turned, "resourceType": "CareTeam", "id": team["id"]}
+        assert (await client.put(f"/CareTeam/{team['id']}", json=own)).status_code == 403
+
+
+async def test_a_decision_against_somebody_names_them(api: Api) -> None:
+    patient = await doors.dossier(api, CLAIRE, NADIA)
+    vague = a_consent(patient, "opposition", actors=(NADIA,))
+    vague["provision"]["actor"][0]["reference"] = {"display": "Nadia"}
+    assert "Consent.provision.actor" in said(await post(api, "claire", vague))
