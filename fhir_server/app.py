@@ -182,13 +182,11 @@ class App:
             return
         headers = dict(scope["headers"])
         request_id = _request_id(headers)
-        format = media.JSON
-        pretty = False
+        format, pretty = media.JSON, False
         traced: trace.Trace | None = None
         try:
             request, format = await self._request(scope, receive, headers, request_id)
-            traced = self._traced(request, scope)
-            with trace.begun(traced):
+            with trace.begun(self._traced(request, scope)) as traced:
                 answer = await routes.run(self._server, request)
             pretty = ("_pretty", "true") in request.shown
             if request.segments[-1:] == ["_search"]:  # the form may have asked for a format too
@@ -203,9 +201,8 @@ class App:
             self._server.on_error(problem, request_id)
             answer = Answer(500, outcome.encode(outcome.unexpected(request_id)))
             body, content_type = answer.body, media.JSON.content_type
+        self._end(traced, answer)
         headers_out = _headers(answer, body, content_type, request_id=request_id)
-        if traced is not None and not traced.wrote and traced.caller is not _NOBODY:
-            self._server.store.traces.add(traced, str(answer.status))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers_out})
         if answer.stream is not None and scope["method"] != "HEAD":
             await self._stream(answer.stream, body, send, request_id)
@@ -222,6 +219,11 @@ class App:
             asked += f"?{scope['query_string'].decode('latin-1')}"
         door = "app" if request.caller.client == "web" else "fhir"
         return trace.Trace(request.caller, clock.micros(self._server.now()), "", door, asked, request.id)
+
+    def _end(self, traced: trace.Trace | None, answer: Answer) -> None:
+        """Nothing of somebody unknown is kept, and what a commit wrote down is."""
+        if traced is not None and not traced.wrote and traced.caller is not _NOBODY:
+            self._server.store.traces.add(traced, str(answer.status))
 
     async def _stream(self, pieces: AsyncIterator[bytes], first: bytes, send: Send, request_id: str) -> None:
         """The rest of an answer as it is made.

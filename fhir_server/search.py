@@ -120,8 +120,9 @@ def _compartment(server: Server, request: Request, params: Params) -> _Scope:
 async def _search(server: Server, request: Request, params: Params, scope: _Scope) -> Answer:
     for type in scope.types:
         access.may(request.caller, "s", type)
-    if scope.types == ("AuditEvent",) and scope.within is None:
-        return await traces.search(server, request, params)
+    is_of_traces = scope.types == ("AuditEvent",) and scope.within is None
+    if is_of_traces and (told := await traces.search(server, request, params)) is not None:
+        return told
     asked = await in_search.reading(
         server.store, request.caller, lambda codes: _understood(server, request, scope, params, codes=codes)
     )

@@ -79,9 +79,7 @@ class Store:
         base_elsewhere: str | None,
         traces: Log,
     ) -> None:
-        self.definitions = definitions
-        self.now = now
-        self.traces = traces
+        self.definitions, self.now, self.traces = definitions, now, traces
         self.make = make
         self.base_elsewhere = base_elsewhere
         self._engine = engine
@@ -131,11 +129,7 @@ class Store:
         base_elsewhere = base if indexer is None and validator is None and generation == index.GENERATION else None
         indexer = indexer or index.Indexer(definitions, base=base)
         validator = validator or validate.Validator(definitions)
-        engine: Engine
-        if str(url).startswith(("postgresql://", "postgres://")):
-            engine = await Postgres.open(str(url), worker)
-        else:
-            engine = Sqlite.open(Path(str(url).removeprefix("sqlite:///")), worker)
+        engine = await _opened(str(url), worker)
         maker = ids.Maker(engine.number.value, lambda: int(clock().timestamp() * 1000), after=engine.last_seq)
         engine.number.changed = maker.become
         given = GivenIds(maker)
@@ -385,6 +379,12 @@ class Store:
     def _tell(self, events: list[Event]) -> None:
         for callback in list(self._listeners):
             callback(events)
+
+
+async def _opened(url: str, worker: int) -> Engine:
+    if url.startswith(("postgresql://", "postgres://")):
+        return await Postgres.open(url, worker)
+    return Sqlite.open(Path(url.removeprefix("sqlite:///")), worker)
 
 
 def _with_body(change: Change) -> Change:

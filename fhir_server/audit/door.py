@@ -35,8 +35,15 @@ class _Asked:
     after: timeline.Key | None
 
 
-async def search(server: Server, request: Request, params: Params) -> Answer:
-    """A page of AuditEvents, newest first. Raises Unreadable without a date, Forbidden for the traces of others."""
+async def search(server: Server, request: Request, params: Params) -> Answer | None:
+    """A page of AuditEvents, newest first; None when it asks for what only those that others sent may have.
+
+    Raises Unreadable without a date, Forbidden for the traces of others.
+    """
+    if not any(name == "date" for name, _ in params):
+        raise errors.Unreadable("date : obligatoire pour les traces, par exemple date=ge2026-01-14", at="http.date")
+    if any(name not in _TOLD for name, _ in params):
+        return None
     asked = await _asked(server, request, params)
     found, after = await _page(server, asked) if asked else ([], None)
     rendered = [events.audit_event(one) for one in found]
@@ -65,22 +72,20 @@ async def provenances(server: Server, request: Request, targets: list[str]) -> l
     seen = await server.store.many(targets, caller=request.caller)
     found = []
     for target in targets:
-        rows = await _rows(server, keys.key(target), (0, 2**62), None, _AT_ONCE) if target in seen else []
+        rows = await _rows(server, keys.key(target), (0, 2**62)) if target in seen else []
         found += [events.provenance(one, target) for one in rows if events.is_write(one)]
     return found
 
 
 async def of_patient(server: Server, patient: str, since: int, count: int) -> list[Kept]:
     """Who did what with the data of `Patient/x`, newest first."""
-    return await _rows(server, index.address(patient), (since, 2**62), None, count)
+    return await _rows(server, index.address(patient), (since, 2**62), count=count)
 
 
 async def _asked(server: Server, request: Request, params: Params) -> _Asked | None:
     """What a search means; None when the caller may find nothing by it."""
     given: dict[str, list[str]] = {}
     for name, value in params:
-        if name.partition(":")[0] not in _TOLD:
-            raise errors.Unreadable(f"{name[:60]} : paramètre inconnu pour les traces", at=f"http.{name[:60]}")
         given.setdefault(name, []).append(value)
     span = _span(given.get("date", []))
     key = await _key(server, request.caller, given)
@@ -105,8 +110,6 @@ def _span(bounds: list[str]) -> tuple[int, int]:
             lo = max(lo, first if prefix in ("ge", "eq") else last + 1)
         if prefix in ("le", "lt", "eb", "eq"):
             hi = min(hi, last if prefix in ("le", "eq") else first - 1)
-    if not bounds:
-        raise errors.Unreadable("date : obligatoire pour les traces, par exemple date=ge2026-01-14", at="http.date")
     return lo, hi
 
 
@@ -129,7 +132,7 @@ async def _page(server: Server, asked: _Asked) -> tuple[list[Kept], str | None]:
     found: list[Kept] = []
     before: timeline.Key | None = asked.after
     while len(found) <= asked.count:
-        some = await _rows(server, asked.key, asked.span, before, _AT_ONCE)
+        some = await _rows(server, asked.key, asked.span, before=before)
         found += [one for one in some if _meets(one, asked.values)]
         if len(some) < _AT_ONCE:
             break
@@ -141,7 +144,7 @@ async def _page(server: Server, asked: _Asked) -> tuple[list[Kept], str | None]:
 
 
 async def _rows(
-    server: Server, key: int | None, span: tuple[int, int], before: timeline.Key | None, count: int
+    server: Server, key: int | None, span: tuple[int, int], *, before: timeline.Key | None = None, count: int = _AT_ONCE
 ) -> list[Kept]:
     rows = await server.store.traces.kept.found(key, span, before=before, count=count)
     return [trace.kept(chain, n, body) for _, chain, n, body in rows]

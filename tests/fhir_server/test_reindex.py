@@ -32,7 +32,7 @@ class Older:
 
     def __init__(self, definitions: load.Definitions) -> None:
         self._newer = index.Indexer(definitions)
-        self.patient = self._newer.patient
+        self.patient, self.patient_masks = self._newer.patient, self._newer.patient_masks
 
     def rows(self, resource: dict[str, Any]) -> conditions.Rows:
         found = self._newer.rows(resource)

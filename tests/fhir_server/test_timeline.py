@@ -159,7 +159,7 @@ async def test_a_history_reads_a_range_of_an_index_of_each_type(
 
 
 def test_a_commit_that_waited_too_long_is_prepared_again() -> None:
-    row = Row(1, 1, "Patient", "x", 1, 0, False, 0, "POST", 1, frozenset(), (), b"")
+    row = Row(1, 1, "Patient", "x", 1, 0, False, 0, "POST", 1, frozenset(), 0, 0, (), b"")
     write = Write(puts=[Put(row, None, 1, None, None)])  # type: ignore[arg-type]
     postgres_past.refuse_late([write])
     write.begun = time.monotonic() - postgres_past.LATEST_SECONDS - 1

@@ -38,7 +38,8 @@ async def test_every_declared_parameter_of_every_type_is_answered(fhir: Client) 
             assert param
             kinds.add(param.kind)
             value = sensible(param).replace("|", "%7C")
-            assert await refused(fhir, type, f"{param.code}={value}&_count=1") is None
+            dated = "&date=ge2020-01-01" if type == "AuditEvent" else ""  # traces are asked for by their time (ITI-81)
+            assert await refused(fhir, type, f"{param.code}={value}&_count=1{dated}") is None
     assert kinds >= {"token", "reference", "string", "date", "uri", "number", "quantity", "composite", "special"}
 
 
