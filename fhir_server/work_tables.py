@@ -19,7 +19,7 @@ def add(metadata: MetaData, spread: bool) -> None:
     _job(metadata)
     _subscriber(metadata)
     _notices(metadata)
-    _traces(metadata)
+    _traces(metadata, spread)
 
 
 def _event(metadata: MetaData, spread: bool) -> None:
@@ -183,7 +183,7 @@ def _notices(metadata: MetaData) -> None:
     )
 
 
-def _traces(metadata: MetaData) -> None:
+def _traces(metadata: MetaData, spread: bool) -> None:
     """What was done with whose data (`audit/`); `part` is the chain, one for each process and start."""
     Table(
         "trace",
@@ -193,6 +193,7 @@ def _traces(metadata: MetaData) -> None:
         column("at", BIG),
         column("body", LargeBinary),
         column("mac", LargeBinary),
+        column("keys", LargeBinary),
         PrimaryKeyConstraint("part", "n"),
         Index("trace_by_time", "at", "part", "n"),
         sqlite_strict=True,
@@ -201,8 +202,9 @@ def _traces(metadata: MetaData) -> None:
         "trace_of",
         metadata,
         *(column(name, BIG) for name in ("part", "key", "at", "n")),
-        PrimaryKeyConstraint("part", "key", "at", "n"),
-        Index("trace_of_by_key", "key", "at", "part", "n"),
+        # On one machine the order in which it is asked for is enough.
+        PrimaryKeyConstraint(*(("part", "key", "at", "n") if spread else ("key", "at", "part", "n"))),
+        *([Index("trace_of_by_key", "key", "at", "part", "n")] if spread else []),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )

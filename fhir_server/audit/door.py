@@ -60,7 +60,7 @@ async def read(server: Server, request: Request, place: tuple[int, int]) -> Answ
     """One AuditEvent that is a trace. Raises NotFound for that of somebody else."""
     chain, n = place
     rows = await server.store.traces.kept.rows(chain, [n])
-    one = trace.kept(chain, n, rows[0][1]) if rows else None
+    one = trace.kept(chain, n, rows[0].body) if rows else None
     caller = request.caller
     if one is None or (caller.memberships is not None and one.values["actor"] != caller.actor):
         raise presence.unknown("AuditEvent", request.segments[1])

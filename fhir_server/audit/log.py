@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from fhir_server.rows import Write
 
 WAIT_SECONDS = 0.4
+MODULUS = 1_000_003
 _MANY = 2000  # waiting rows that are not waited for any longer
 _TRIES_AT_THE_END = 5
+_OURS = 27  # letters of an id that we gave to something of a patient: a number, a hyphen, the patient's part
 
 
 class Seal(NamedTuple):
@@ -55,11 +58,11 @@ class Kept(Protocol):
     async def chains(self) -> list[int]:
         """Every chain that there is, oldest first."""
 
-    async def rows(self, chain: int, numbers: list[int] | None) -> list[tuple[int, bytes, bytes]]:
-        """Number, body and digest of these rows, or of all of a chain, in order."""
+    async def rows(self, chain: int, numbers: list[int] | None) -> list[Row]:
+        """These rows, or all of a chain, in order."""
 
-    async def keys(self, chain: int) -> list[tuple[int, int, int]]:
-        """Number, key and time of all that rows of a chain are found by, in order."""
+    async def found_by(self) -> tuple[int, int, int]:
+        """Of all that rows are found by: how many, and the sums of keys and times, each modulo `MODULUS`."""
 
     async def found(
         self, key: int | None, span: tuple[int, int], *, before: tuple[int, int, int] | None, count: int
@@ -153,7 +156,7 @@ class Log:
                 return
 
     async def _group(self, waiting: list[tuple[Trace, str]], durable: list[tuple[int, bytes]]) -> None:
-        foreign = {ref for one, _ in waiting for ref in one.given if not ids.is_made_here(ref[1])}
+        foreign = {ref for one, _ in waiting for ref in one.given if not _says_whose(ref)}
         whose = await self.kept.patients(list(foreign)) if foreign else {}
         rows = await asyncio.to_thread(self._rows, waiting, whose)
         sealed = sorted([*durable, *((row.n, row.mac) for row in rows)])
@@ -172,6 +175,10 @@ class Log:
         ]
 
 
+def _says_whose(ref: Ref) -> bool:
+    return ref[0] == "Patient" or (ids.is_made_here(ref[1]) and len(ref[1]) in (_OURS, _OURS // 2))
+
+
 def _patients(given: list[Ref], whose: dict[Ref, int]) -> set[int]:
     """Whose data was given: our ids say it themselves."""
     found = set()
@@ -179,11 +186,17 @@ def _patients(given: list[Ref], whose: dict[Ref, int]) -> set[int]:
         type, id = ref
         if type == "Patient":
             found.add(index.address(f"Patient/{id}"))
-        elif ids.is_made_here(id):
-            found.add(ids.guess_part(type, id) & ~1)
         elif ref in whose:
             found.add(whose[ref])
+        elif len(id) == _OURS and id[_OURS // 2] == "-":
+            found.add(_patient(id[_OURS // 2 + 1 :]))
     return found
+
+
+@lru_cache(maxsize=65536)
+def _patient(part: str) -> int:
+    """The patient's address, from what stands behind the hyphen in an id of ours (`ids.fhir_id`)."""
+    return ids.decode_number(part) & ~1
 
 
 def _kind(write: Write) -> str:

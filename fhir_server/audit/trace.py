@@ -8,6 +8,7 @@ in the order of `FIELDS`.
 from __future__ import annotations
 
 import hmac
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,6 +26,7 @@ FIELDS = (
 )  # fmt: skip
 MOST_NAMED = 50  # resources named on a row; of more it is said how many
 EVERYTHING = keys.key("traces of what goes over all patients")
+_MOST_FOUND_BY = 3
 _MAC_BYTES = 16
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -102,15 +104,15 @@ def row(trace: Trace, status: str, place: tuple[int, int], *, patients: Iterable
         ]
     )
     of = {*patients, agent_key(caller.actor or caller.client or "")}
-    of.update(keys.key(one) for one in names[:MOST_NAMED])
-    found_by = [(key, trace.at) for key in sorted(of)]
-    return Row(chain, n, trace.at, body, mac(secret, (chain, n), body, found_by), tuple(sorted(of)))
+    if status == "done" or len(names) <= _MOST_FOUND_BY:  # a page is found by its patients
+        of.update(keys.key(one) for one in names[:MOST_NAMED])
+    of_row = tuple(sorted(of))
+    return Row(chain, n, trace.at, body, mac(secret, (chain, n, trace.at), body, of_row), of_row)
 
 
-def mac(secret: bytes, place: tuple[int, int], body: bytes, found_by: Iterable[tuple[int, int]]) -> bytes:
-    """What nobody can write on a row without the hub's key: over its chain and number, its body, its keys and times."""
-    keyed = b",".join([b"%d:%d" % one for one in found_by])
-    return hmac.digest(secret, b"%d|%d|%b|%b" % (*place, keyed, body), "sha256")[:_MAC_BYTES]
+def mac(secret: bytes, place: tuple[int, int, int], body: bytes, of: Sequence[int]) -> bytes:
+    """What nobody can write on a row without the hub's key: over its chain, number and time, its body and its keys."""
+    return hmac.digest(secret, struct.pack(f"<{3 + len(of)}q", *place, *of) + body, "sha256")[:_MAC_BYTES]
 
 
 def agent_key(agent: str) -> int:

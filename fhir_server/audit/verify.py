@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fhir_server.audit import trace
-from fhir_server.audit.log import Kept, Seal
+from fhir_server.audit.log import MODULUS, Kept, Seal
 
 
 @dataclass(slots=True)
@@ -30,22 +30,30 @@ async def verify(kept: Kept, secret: bytes, heads: Path | None) -> Report:
     report = Report()
     there = await kept.chains()
     known = {int(one.stem): one for one in heads.glob("*.head")} if heads and heads.is_dir() else {}
+    found_by = [0, 0, 0]
     for chain in dict.fromkeys([*there, *sorted(known)]):
         report.chains += 1
-        await _chain(chain, kept, secret, report)
+        await _chain(chain, kept, secret, report, found_by=found_by)
         if chain in known:
             _head(chain, await kept.seals(chain), known[chain], report)
+    if tuple(found_by) != await kept.found_by():
+        report.broken.append("l'index des traces ne correspond plus aux lignes : des recherches en cachent")
     return report
 
 
-async def _chain(chain: int, kept: Kept, secret: bytes, report: Report) -> None:
-    rows = {n: (body, mac) for n, body, mac in await kept.rows(chain, None)}
+def _small(key: int) -> int:
+    """As both databases divide: the rest has the sign of the key."""
+    return abs(key) % MODULUS * (1 if key >= 0 else -1)
+
+
+async def _chain(chain: int, kept: Kept, secret: bytes, report: Report, *, found_by: list[int]) -> None:
+    rows = {row.n: row for row in await kept.rows(chain, None)}
     report.rows += len(rows)
-    found_by: dict[int, list[tuple[int, int]]] = {}
-    for n, key, at in await kept.keys(chain):
-        found_by.setdefault(n, []).append((key, at))
-    for n, (body, mac) in rows.items():
-        if trace.mac(secret, (chain, n), body, found_by.get(n, ())) != mac:
+    for n, row in rows.items():
+        found_by[0] += len(row.of)
+        found_by[1] += sum(map(_small, row.of))
+        found_by[2] += len(row.of) * (row.at % MODULUS)
+        if trace.mac(secret, (chain, n, row.at), row.body, row.of) != row.mac:
             report.broken.append(f"{chain}/{n} : ligne modifiée, ou ajoutée par un autre que le hub")
     before, sealed, k = b"", set[int](), 0
     for seal in await kept.seals(chain):
@@ -57,7 +65,7 @@ async def _chain(chain: int, kept: Kept, secret: bytes, report: Report) -> None:
             k = seal.k
         missing = [n for n in numbers if n not in rows]
         report.broken += [f"{chain}/{n} : ligne enlevée" for n in missing]
-        macs = [rows[n][1] for n in numbers if n in rows]
+        macs = [rows[n].mac for n in numbers if n in rows]
         if not missing and trace.sealed(secret, before, seal.numbers, macs) != seal.mac:
             report.broken.append(f"{chain} : sceau {seal.k} modifié, ou celui qui le précède enlevé")
         before = seal.mac

@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhir_server import index
-from fhir_server.audit.log import Seal
+from fhir_server.audit.log import MODULUS, Seal
 from fhir_server.audit.trace import Ref, Row
 from fhir_server.engines.connections import Connection, Connections, translated
+from fhir_server.engines.sqlite_seen import packed, unpacked
 
-KEEP = "INSERT INTO trace (part, n, at, body, mac) VALUES ($1, $2, $3, $4, $5)"
+KEEP = "INSERT INTO trace (part, n, at, body, mac, keys) VALUES ($1, $2, $3, $4, $5, $6)"
 KEEP_KEY = "INSERT INTO trace_of (part, key, at, n) VALUES ($1, $2, $3, $4)"
 SEAL = "INSERT INTO seal (part, k, at, numbers, mac) VALUES ($1, $2, $3, $4, $5)"
 PATIENTS = "SELECT type, fid, patient FROM resource WHERE address = ANY($1::bigint[]) AND patient <> 0"
 SEALS = "SELECT part, k, at, numbers, mac FROM seal WHERE part = $1 ORDER BY k"
 CHAINS = "SELECT part FROM trace UNION SELECT part FROM seal ORDER BY part"
 ROWS = """
-SELECT n, body, mac FROM trace WHERE part = $1 AND ($2::bigint[] IS NULL OR n = ANY($2::bigint[])) ORDER BY n
+SELECT part, n, at, body, mac, keys FROM trace
+WHERE part = $1 AND ($2::bigint[] IS NULL OR n = ANY($2::bigint[])) ORDER BY n
 """
-KEYS = "SELECT n, key, at FROM trace_of WHERE part = $1 ORDER BY n, key"
+FOUND_BY = f"""
+SELECT COUNT(*), COALESCE(SUM(key % {MODULUS}), 0)::bigint, COALESCE(SUM(at % {MODULUS}), 0)::bigint FROM trace_of
+"""
 OF_KEY = """
 SELECT o.at, o.part, o.n, t.body FROM trace_of o JOIN trace t ON t.part = o.part AND t.n = o.n
 WHERE o.key = $1 AND o.at >= $2 AND o.at <= $3 AND (o.at, o.part, o.n) < ($4, $5, $6)
@@ -35,7 +39,7 @@ LAST = (2**62, 2**62, 2**62)  # after every row
 async def insert(connection: Connection, rows: Sequence[Row]) -> None:
     """Traces with the keys by which they are found."""
     if rows:
-        await connection.executemany(KEEP, [(row.chain, row.n, row.at, row.body, row.mac) for row in rows])
+        await connection.executemany(KEEP, [(*row[:5], packed(row.of)) for row in rows])
         await connection.executemany(KEEP_KEY, [(row.chain, key, row.at, row.n) for row in rows for key in row.of])
 
 
@@ -66,13 +70,15 @@ class PostgresTraces:
         """Oldest first."""
         return [row[0] for row in await self._fetch(CHAINS)]
 
-    async def rows(self, chain: int, numbers: list[int] | None) -> list[tuple[int, bytes, bytes]]:
+    async def rows(self, chain: int, numbers: list[int] | None) -> list[Row]:
         """In order."""
-        return [(row[0], row[1], row[2]) for row in await self._fetch(ROWS, chain, numbers)]
+        found = await self._fetch(ROWS, chain, numbers)
+        return [Row(row[0], row[1], row[2], row[3], row[4], unpacked(row[5])) for row in found]
 
-    async def keys(self, chain: int) -> list[tuple[int, int, int]]:
-        """In order."""
-        return [(row[0], row[1], row[2]) for row in await self._fetch(KEYS, chain)]
+    async def found_by(self) -> tuple[int, int, int]:
+        """In one pass."""
+        (row,) = await self._fetch(FOUND_BY)
+        return row[0], row[1], row[2]
 
     async def found(
         self, key: int | None, span: tuple[int, int], *, before: tuple[int, int, int] | None, count: int

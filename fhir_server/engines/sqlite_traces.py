@@ -7,9 +7,10 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fhir_server.audit.log import Seal
+from fhir_server.audit.log import MODULUS, Seal
 from fhir_server.audit.trace import Ref, Row
 from fhir_server.engines import sqlite_rows
+from fhir_server.engines.sqlite_seen import packed, unpacked
 
 if TYPE_CHECKING:
     from fhir_server.engines.sqlite_writer import Writer
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 _PATIENT = "SELECT type, fid, patient FROM resource WHERE type = ? AND fid IN (SELECT value FROM json_each(?))"
 _SEALS = "SELECT part, k, at, numbers, mac FROM seal WHERE part = ? ORDER BY k"
 _CHAINS = "SELECT part FROM trace UNION SELECT part FROM seal ORDER BY part"
-_ROWS = "SELECT n, body, mac FROM trace WHERE part = ? ORDER BY n"
-_SOME = "SELECT n, body, mac FROM trace WHERE part = ? AND n IN (SELECT value FROM json_each(?)) ORDER BY n"
-_KEYS = "SELECT n, key, at FROM trace_of WHERE part = ? ORDER BY n, key"
+_ROWS = "SELECT part, n, at, body, mac, keys FROM trace WHERE part = ? ORDER BY n"
+_SOME = (
+    "SELECT part, n, at, body, mac, keys FROM trace WHERE part = ? AND n IN (SELECT value FROM json_each(?)) ORDER BY n"
+)
+_FOUND_BY = f"SELECT COUNT(*), COALESCE(SUM(key % {MODULUS}), 0), COALESCE(SUM(at % {MODULUS}), 0) FROM trace_of"
 _OF_KEY = (
     "SELECT o.at, o.part, o.n, t.body FROM trace_of o CROSS JOIN trace t ON t.part = o.part AND t.n = o.n "
     "WHERE o.key = ? AND o.at >= ? AND o.at <= ? AND (o.at, o.part, o.n) < (?, ?, ?) "
@@ -36,8 +39,9 @@ Fetch = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 
 def insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Traces with the keys by which they are found."""
-    sqlite_rows.insert(connection, "trace", [(row.chain, row.n, row.at, row.body, row.mac) for row in rows])
-    sqlite_rows.insert(connection, "trace_of", [(row.chain, key, row.at, row.n) for row in rows for key in row.of])
+    sqlite_rows.insert(connection, "trace", [(*row[:5], packed(row.of)) for row in rows])
+    keys = sorted((key, row.at, row.chain, row.n) for row in rows for key in row.of)
+    sqlite_rows.insert(connection, "trace_of", keys)
 
 
 class SqliteTraces:
@@ -72,14 +76,15 @@ class SqliteTraces:
         """Oldest first."""
         return [row[0] for row in self._fetch(_CHAINS, ())]
 
-    async def rows(self, chain: int, numbers: list[int] | None) -> list[tuple[int, bytes, bytes]]:
+    async def rows(self, chain: int, numbers: list[int] | None) -> list[Row]:
         """In order."""
         found = self._fetch(_ROWS, (chain,)) if numbers is None else self._fetch(_SOME, (chain, json.dumps(numbers)))
-        return [(n, body, mac) for n, body, mac in found]
+        return [Row(row[0], row[1], row[2], row[3], row[4], unpacked(row[5])) for row in found]
 
-    async def keys(self, chain: int) -> list[tuple[int, int, int]]:
-        """In order."""
-        return [(n, key, at) for n, key, at in self._fetch(_KEYS, (chain,))]
+    async def found_by(self) -> tuple[int, int, int]:
+        """In one pass."""
+        count, keys, times = self._fetch(_FOUND_BY, ())[0]
+        return count, keys, times
 
     async def found(
         self, key: int | None, span: tuple[int, int], *, before: tuple[int, int, int] | None, count: int

@@ -15,10 +15,15 @@ _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Create the tables."""
-    _table("trace", ("part", "n", "at"), ("body", "mac"), key=("part", "n"), rowid=True)
+    spread = op.get_bind().dialect.name == "postgresql"
+    _table("trace", ("part", "n", "at"), ("body", "mac", "keys"), key=("part", "n"), rowid=True)
     op.create_index("trace_by_time", "trace", ["at", "part", "n"])
-    _table("trace_of", ("part", "key", "at", "n"), (), key=("part", "key", "at", "n"), rowid=False)
-    op.create_index("trace_of_by_key", "trace_of", ["key", "at", "part", "n"])
+    by_key = ("key", "at", "part", "n")
+    _table(
+        "trace_of", ("part", "key", "at", "n"), (), key=("part", "key", "at", "n") if spread else by_key, rowid=False
+    )
+    if spread:
+        op.create_index("trace_of_by_key", "trace_of", [*by_key])
     _table("seal", ("part", "k", "at"), ("numbers", "mac"), key=("part", "k"), rowid=False)
 
 
