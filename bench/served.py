@@ -97,8 +97,8 @@ class Server:
             raise errors.Unavailable(f"the measured server did not start:\n{tail}")
 
 
-# One hub process measures one hub: no colours, no progress, nothing that a terminal would change.
-_QUIET = {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+# One hub process measures one hub: no colours, no progress, nothing that a terminal would change, and no limit.
+_QUIET = {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "HUB_FHIR_RATE": "0"}
 
 
 class Loader:

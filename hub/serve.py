@@ -31,7 +31,7 @@ from fhir_server.r4 import load
 from fhir_server.subscriptions import operations as subscribing
 from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
-from hub import database, feed, keys, national, oauth, settings, signin, site, topics, upkeep
+from hub import database, feed, fence, keys, national, oauth, settings, signin, site, topics, upkeep
 from hub.flows import deliver, hospital_document, mail_in, notify
 from hub.operations import dossier, emergency, explain_access, who_looked
 from hub.rights import worn
@@ -69,7 +69,7 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
         jobs = runner.Runner(room.store, limits(config), worker=room.store.worker)
         listening = _bind(config.host, config.port, shared=config.workers > 1)
         base = (config.public_url or f"http://{config.host}:{listening.getsockname()[1]}").rstrip("/") + "/fhir"
-        http = _server(await _application(room, config, base, jobs))
+        http = _server(await application(room, config, base, jobs))
         jobs.start()
         stack.push_async_callback(jobs.stop)
         stack.push_async_callback(_ended, asyncio.create_task(http.serve(sockets=[listening])), http)
@@ -127,7 +127,7 @@ async def opened(config: settings.Settings, worker: int = COMMANDS) -> AsyncIter
         await record.close()
 
 
-async def _application(room: Room, config: settings.Settings, base: str, jobs: runner.Runner) -> Any:
+async def application(room: Room, config: settings.Settings, base: str, jobs: runner.Runner) -> Any:
     """The FHIR dispatcher with the operations, in front of health, metrics and the pages."""
     kept = database.kept_tokens(config)
     whole = national.build(config, room, kept, origin=base.removesuffix("/fhir"))
@@ -142,7 +142,7 @@ async def _application(room: Room, config: settings.Settings, base: str, jobs: r
     wanted = topics.setting(config, room.definitions, room.now)
     fhir = app.build_app(
         room.store,
-        authenticate=people.check,
+        authenticate=fence.limited(people.check, config.fhir_rate),
         operations=(*operations_of(room, hats), *subscribing.operations(wanted, room.secret)),
         topics=[one.url for one in topics.TOPICS],
         socket=live_socket.Socket(room.store, wanted, people.check, secret=room.secret, base=base),
@@ -153,7 +153,8 @@ async def _application(room: Room, config: settings.Settings, base: str, jobs: r
         on_error=lambda problem, request: emit(Events.HUB_004, correlation=request, error=repr(type(problem).__name__)),
     )
     outside.mount("/", _pages()(fhir, live, people, small.tiles() if config.demo else ()))
-    return fhir
+    sign_in = fence.Limiter(config.sign_in_rate, config.sign_in_rate * 60)
+    return fence.Fence(fhir, sign_in, https=base.startswith("https://"))
 
 
 def operations_of(room: Room, hats: worn.Hats) -> tuple[operations.Operation, ...]:

@@ -44,6 +44,8 @@ class Settings:
     mail_max_bytes: int = _doc("largest mail accepted", 25 * 1024 * 1024)
     mllp_max_bytes: int = _doc("largest HL7 message accepted", 25 * 1024 * 1024)
     fhir_max_bytes: int = _doc("largest HTTP request body accepted", 25 * 1024 * 1024)
+    sign_in_rate: float = _doc("sign-ins and token requests a second from one network; 0: no limit", 5.0)
+    fhir_rate: float = _doc("FHIR requests a second of one person or software; 0: no limit", 200.0)
     jobs_folder: Path | None = _doc(
         "files of exports and asynchronous answers; shared by all machines; default `jobs` in the data folder", None
     )

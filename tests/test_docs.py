@@ -37,6 +37,15 @@ def test_every_path_in_where_is_what_exists() -> None:
     assert [one for one in paths if not list(ROOT.glob(one.rstrip("/").removeprefix("./")))] == []
 
 
+def test_every_test_that_the_threat_model_names_is_there() -> None:
+    named = [one for one in _CODE.findall((DOCS / "security.md").read_text()) if one.startswith("tests/")]
+    assert len(named) > 20
+    for one in named:
+        path, _, test = one.partition("::")
+        assert not test or re.search(rf"\bdef {test}\b", (ROOT / path).read_text()), one
+        assert (ROOT / path).exists(), one
+
+
 def test_every_room_has_its_line_in_where_is_what() -> None:
     text = (DOCS / "where-is-what.md").read_text()
     rooms = {one.parent.name for one in ROOT.glob("*/__init__.py")} - {"tests"}

@@ -16,6 +16,7 @@ import msgspec
 
 from common import clock, errors
 from fhir_server import access
+from fhir_server.audit import trace
 from fhir_server.changes import Resource, Stored
 from fhir_server.store import Store
 from fhir_server.subscriptions.kept import Notice
@@ -53,7 +54,14 @@ async def seen(store: Store, notices: Iterable[Notice], caller: access.Caller) -
         except (errors.NotFound, errors.Gone, errors.Forbidden):
             return None
 
-    return [one for one in await asyncio.gather(*map(look, notices)) if one]
+    if trace.current() is not None:  # asked for (`$events`): that request is traced
+        return [one for one in await asyncio.gather(*map(look, notices)) if one]
+    told = trace.Trace(caller, clock.micros(store.now()), "operation $events", "subscription")
+    with trace.begun(told):
+        found = [one for one in await asyncio.gather(*map(look, notices)) if one]
+    if found:
+        store.traces.add(told, "200")
+    return found
 
 
 def fitting(events: Sequence[Seen]) -> Sequence[Seen]:

@@ -12,7 +12,7 @@ from tests import running
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[running.Hub]:
     """With the small region in it; subscriptions may call this machine."""
-    started = running.Hub(tmp_path_factory.mktemp("hub"), hooks_allow="127.0.0.0/8")
+    started = running.Hub(tmp_path_factory.mktemp("hub"), hooks_allow="127.0.0.0/8", sign_in_rate="0", fhir_rate="0")
     yield started
     assert started.stop() == 0
 
