@@ -7,9 +7,10 @@ identities replaces `identity`, never the places where rights are checked.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
 
-from common import errors
+from common import clock, errors
 from fhir_server import access
 from hub.national import National
 from hub.rights import worn
@@ -28,6 +29,18 @@ def persona(name: str, *, client: str = "", scopes: tuple[str, ...] = ()) -> tok
         raise errors.NotFound(f"persona inconnu : {name} ; choix : {', '.join(small.PERSONAS)}")
     also = (found.practitioner,) if found.practitioner else ()
     return tokens.Identity("person", found.actor, also, client, scopes, found.display)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as pages show it; `since` and `until` are instants."""
+
+    id: str
+    client: str
+    name: str
+    since: str
+    until: str
+    is_this: bool
 
 
 class SignIn:
@@ -50,8 +63,23 @@ class SignIn:
         """Signed out: the token opens nothing any more."""
         await asyncio.to_thread(self._tokens.revoke, token)
 
+    async def sessions(self, token: str) -> list[Session]:
+        """Where the person of this token is signed in."""
+        found = await asyncio.to_thread(self._tokens.sessions, token)
+        return [
+            Session(one.id, one.client, one.name, _text(one.created), _text(one.expires), one.is_this) for one in found
+        ]
+
+    async def end_session(self, token: str, id: str) -> None:
+        """One of theirs ends."""
+        await asyncio.to_thread(self._tokens.end_session, token, id)
+
     async def persona(self, name: str) -> str:
         """A token for the one-tap tiles. Raises Forbidden outside the demo, NotFound for an unknown persona."""
         if not self._demo:
             raise errors.Forbidden("les connexions en un geste n'existent que dans la démonstration")
         return await asyncio.to_thread(self._tokens.mint, persona(name, client="web"), PERSON_LIFETIME)
+
+
+def _text(micros: int) -> str:
+    return clock.instant(clock.from_micros(micros))

@@ -50,6 +50,18 @@ class Told:
     expires: int
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A token of a person as they are shown it; `id` names it and opens nothing. Times in microseconds since 1970."""
+
+    id: str
+    client: str
+    name: str
+    created: int
+    expires: int
+    is_this: bool
+
+
 class Tokens:
     """Tokens in the hub's database. `engine` is a synchronous SQLAlchemy engine; look-ups run in a thread."""
 
@@ -98,6 +110,35 @@ class Tokens:
             connection.execute(tables.token.delete().where(columns.subject != "", which))
         self._known = {text: known for text, known in self._known.items() if not known[1].subject}
 
+    def sessions(self, text: str) -> list[Session]:
+        """The tokens that are good now of the person whose token this is, this one first; of software none."""
+        columns = tables.token.c
+        now, mine = clock.micros(self._now()), _digest(text)
+        with answering(), self.engine.connect() as connection:
+            own = connection.execute(tables.token.select().where(columns.digest == mine)).mappings().first()
+            if own is None or own["kind"] != "person":
+                return []
+            # Whoever has several hats is one person.
+            same = columns.also == own["also"] if own["also"] else columns.actor == own["actor"]
+            query = tables.token.select().where(columns.kind == "person", columns.expires > now, same)
+            rows = connection.execute(query.order_by(columns.created.desc())).mappings().all()
+        found = []
+        for row in rows:
+            about = (row["client"], row["name"], row["created"], row["expires"])
+            found.append(Session(_name(row["digest"]), *about, row["digest"] == mine))
+        return sorted(found, key=lambda one: not one.is_this)
+
+    def end_session(self, text: str, id: str) -> None:
+        """End one of that person's; others are left alone. Here it is at once, in other processes within seconds."""
+        if all(one.id != id for one in self.sessions(text)):
+            return
+        columns = tables.token.c
+        with answering(), self.engine.begin() as connection:
+            digests = connection.execute(sql.select(columns.digest).where(columns.kind == "person")).scalars().all()
+            ended = [one for one in digests if _name(one) == id]
+            connection.execute(tables.token.delete().where(columns.digest.in_(ended)))
+        self._known = {known: held for known, held in self._known.items() if _name(_digest(known)) != id}
+
     async def check(self, text: str) -> Identity:
         """The identity behind a token. Raises Unauthenticated when unknown or expired, Unavailable."""
         found = self._known.get(text)
@@ -130,6 +171,11 @@ class Tokens:
             session=row["session"],
         )
         return Told(identity, row["created"], row["expires"])
+
+
+def _name(digest: bytes) -> str:
+    """What a session is called: a digest of the digest, so that it says nothing of the token."""
+    return sha256(b"session" + digest).hexdigest()[:16]
 
 
 def _digest(text: str) -> bytes:

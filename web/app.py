@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common import clock, errors
 from common.events import Events, emit
 from web import assets, fhir, layout, live, session
-from web.pages import api, conversation, document, inbox, message, national, signin
+from web.pages import api, conversation, document, inbox, message, national, sessions, signin
 from web.room import Feed, Persona, Room, SignIn
 
 MAX_BODY = 16 * 1024 * 1024  # base64 in a transaction makes it a third more, under the record's 25 MiB
@@ -86,6 +86,8 @@ def _routes(room: Room) -> list[Route]:
         ("GET", "/connexion/psc/retour", national.come_back),
         ("POST", "/connexion/profil", national.choose),
         ("POST", "/deconnexion", signin.leave),
+        ("GET", "/sessions", sessions.page),
+        ("POST", "/sessions/{id}/fin", sessions.end),
         ("GET", "/conversations/{id}", conversation.page),
         ("GET", "/fragments/conversations/{id}", conversation.fragment),
         ("POST", "/conversations/{id}/etat", conversation.mark),

@@ -69,6 +69,34 @@ class National(Protocol):
         """A token for one of the hats. Raises Unauthenticated, Forbidden."""
 
 
+class Session(Protocol):
+    """Somewhere a person is signed in; `since` and `until` are instants."""
+
+    @property
+    def id(self) -> str:
+        """Names it, opens nothing."""
+
+    @property
+    def client(self) -> str:
+        """By which way or software."""
+
+    @property
+    def name(self) -> str:
+        """Of the person, under that hat."""
+
+    @property
+    def since(self) -> str:
+        """When it began."""
+
+    @property
+    def until(self) -> str:
+        """When it ends by itself."""
+
+    @property
+    def is_this(self) -> bool:
+        """Is it the one that asks?"""
+
+
 class SignIn(Protocol):
     """Who may come in. Tokens are opaque here."""
 
@@ -84,6 +112,12 @@ class SignIn(Protocol):
 
     async def forget(self, token: str) -> None:
         """The token stands for nobody from now on."""
+
+    async def sessions(self, token: str) -> Sequence[Session]:
+        """Where the person of this token is signed in, this session first."""
+
+    async def end_session(self, token: str, id: str) -> None:
+        """One of theirs ends; another's is left alone."""
 
 
 @dataclass(frozen=True, slots=True)

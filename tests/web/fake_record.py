@@ -136,6 +136,12 @@ class Record:
     async def forget(self, token: str) -> None:
         self.ended[token] = self.tokens.pop(token)
 
+    async def sessions(self, token: str) -> list[Any]:
+        return []
+
+    async def end_session(self, token: str, id: str) -> None:
+        self.ended[token] = id
+
     # -- what the pages ask
 
     def app(self) -> Starlette:
