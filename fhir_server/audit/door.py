@@ -91,7 +91,7 @@ async def _asked(server: Server, request: Request, params: Params) -> _Asked | N
     key = await _key(server, request.caller, given)
     if key == 0:
         return None
-    simple = ("type", "subtype", "action", "outcome", "agent-name")
+    simple = ("type", "subtype", "action", "outcome", "agent-name", "entity")
     values = tuple((name, value) for name in simple for value in given.get(name, ()))
     count = exchange.whole_number(given.get("_count", [str(_USUAL)])[0])
     after = timeline.decode(given["_after"][0]) if "_after" in given else None
@@ -119,13 +119,21 @@ async def _key(server: Server, caller: Caller, given: dict[str, list[str]]) -> i
     ref = f"Patient/{patient.removeprefix('Patient/')}" if patient else next(iter(given.get("entity", ())), "")
     if ref:
         is_known = caller.memberships is None or ref in await server.store.many([ref], caller=caller)
-        return (index.address(ref) if ref.startswith("Patient/") else keys.key(ref)) if is_known else 0
+        return await _of(server, ref) if is_known else 0
     agent = next(iter(given.get("agent", ())), "")
     if caller.memberships is None:
         return trace.agent_key(agent) if agent else None
     if agent and agent != caller.actor:
         raise errors.Forbidden("les traces d'une autre personne se cherchent par patient", at="http.agent")
     return trace.agent_key(caller.actor or caller.client or "")
+
+
+async def _of(server: Server, ref: str) -> int:
+    """A patient by its own key, something of a patient by that of the patient, the rest by who wrote it."""
+    if ref.startswith("Patient/"):
+        return index.address(ref)
+    row = (await server.store.rows([ref])).get(ref)
+    return row.patient if row and row.patient else keys.key(ref)
 
 
 async def _page(server: Server, asked: _Asked) -> tuple[list[Kept], str | None]:
@@ -163,7 +171,10 @@ def _meets(one: Kept, values: tuple[tuple[str, str], ...]) -> bool:
     name = str(one.values["name"]).casefold()
     for param, value in values:
         asked = [part.rpartition("|")[2] for part in value.split(",")]
-        if param == "agent-name":
+        if param == "entity":
+            if value not in one.values["given"]:
+                return False
+        elif param == "agent-name":
             if not any(name.startswith(part.casefold()) or f" {part.casefold()}" in name for part in asked):
                 return False
         elif said[param] not in asked:

@@ -26,7 +26,6 @@ FIELDS = (
 )  # fmt: skip
 MOST_NAMED = 50  # resources named on a row; of more it is said how many
 EVERYTHING = keys.key("traces of what goes over all patients")
-_MOST_FOUND_BY = 3
 _MAC_BYTES = 16
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -104,7 +103,7 @@ def row(trace: Trace, status: str, place: tuple[int, int], *, patients: Iterable
         ]
     )
     of = {*patients, agent_key(caller.actor or caller.client or "")}
-    if status == "done" or len(names) <= _MOST_FOUND_BY:  # a page is found by its patients
+    if status == "done":  # what was only given out is found by its patients
         of.update(keys.key(one) for one in names[:MOST_NAMED])
     of_row = tuple(sorted(of))
     return Row(chain, n, trace.at, body, mac(secret, (chain, n, trace.at), body, of_row), of_row)

@@ -67,6 +67,15 @@ async def test_each_interaction_leaves_one_row_with_whose_data_it_was(hub: Room,
     assert told(refused[0]) == ("PractitionerRole/lgc", "read", "4")
 
 
+async def test_the_traces_of_one_resource_are_found_among_those_of_its_patient(hub: Room, api: Api) -> None:
+    patient = await doors.dossier(api, CLAIRE, NADIA)
+    note = (await post(api, "nadia", a_note(patient))).json()
+    assert await status(api, "nadia", f"/Condition/{note['id']}") == 200
+    assert await status(api, "nadia", f"/{patient}") == 200
+    found = await traces(hub, api, "nadia", entity=f"Condition/{note['id']}")
+    assert [told(one)[1] for one in found] == ["read", "create"]
+
+
 async def test_a_trace_is_the_national_audit_event(hub: Room, api: Api) -> None:
     patient = await doors.dossier(api, CLAIRE)
     async with api("claire") as client:
