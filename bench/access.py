@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import statistics
 import sys
@@ -77,7 +76,7 @@ def run(
     engine = "postgresql" if database else "sqlite"
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-access-")))
-        place = _place(stack, database, folder)
+        place = targets.prepared(stack, database, folder, "access")
         made = asyncio.run(region.fill(place.database, definitions.definitions(folder / "cache"), patients))
         print(f"bench access: {made.resources} resources, {len(made.patients)} circles", file=sys.stderr, flush=True)
         _, hub = stack.enter_context(targets.hub(place))
@@ -91,16 +90,6 @@ def run(
     for one in misses:
         print(f"budget missed: {one}", file=sys.stderr)
     return 1 if misses else 0
-
-
-def _place(stack: contextlib.ExitStack, database: str | None, folder: Path) -> Place:
-    url = f"sqlite:///{folder / 'hub.sqlite'}"
-    if database:
-        server = stack.enter_context(served.postgres(database))
-        url = stack.enter_context(served.scratch_database(server, f"bench_access_{os.getpid()}"))
-    place = Place(folder, url)
-    targets.migrate(place)
-    return place
 
 
 def _token(place: Place) -> str:

@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 
 from bench import hooked, report, served, targets, workload
-from bench.targets import Place, Target
+from bench.targets import Target
 from common import errors
 from connectors.hooks import addresses, calling
 
@@ -71,7 +71,7 @@ def run(
     os.environ["HUB_HOOKS_ALLOW"] = LOOPBACK
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-hooks-")))
-        place = _place(stack, database, folder)
+        place = targets.prepared(stack, database, folder, "hooks")
         _, hub = stack.enter_context(targets.hub(place))
         receiver = served.Server(
             hooked.command(folder / "hook.json"), folder / "hook.json", hooked.HEALTH, folder / "hook.log"
@@ -90,16 +90,6 @@ def run(
     for one in misses:
         print(f"budget missed: {one}", file=sys.stderr)
     return 1 if misses else 0
-
-
-def _place(stack: contextlib.ExitStack, database: str | None, folder: Path) -> Place:
-    url = f"sqlite:///{folder / 'hub.sqlite'}"
-    if database:
-        server = stack.enter_context(served.postgres(database))
-        url = stack.enter_context(served.scratch_database(server, f"bench_hooks_{os.getpid()}"))
-    place = Place(folder, url)
-    targets.migrate(place)
-    return place
 
 
 def _delivered(run: Run, rounds: int) -> report.Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -40,6 +41,17 @@ class Place:
         """What every hub command needs to find it."""
         given = [] if self.database.startswith("sqlite") else ["--database", self.database]
         return ["--data", str(self.folder), *given]
+
+
+def prepared(stack: contextlib.ExitStack, database: str | None, folder: Path, name: str) -> Place:
+    """A new database with its schema: a file in the folder, or one on a server (`served.postgres`), then dropped."""
+    url = f"sqlite:///{folder / 'hub.sqlite'}"
+    if database:
+        server = stack.enter_context(served.postgres(database))
+        url = stack.enter_context(served.scratch_database(server, f"bench_{name}_{os.getpid()}"))
+    place = Place(folder, url)
+    migrate(place)
+    return place
 
 
 def migrate(place: Place) -> None:
