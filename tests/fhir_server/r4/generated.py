@@ -60,8 +60,9 @@ class Maker:
             if element.min or (depth < DEEPEST and self._random.random() < 0.5 / (depth + 1)):
                 name, kind = self._random.choice(elements.json_names(element))
                 self._put(found, name, element, kind, depth)
-        if not found:
-            self._put(found, "extension", table.elements[1], table.elements[1].types[0], DEEPEST)
+        if not found:  # something has to be there; Parameters, Bundle and Binary have no extension of their own
+            some = next((one for one in table.elements if one.name == "extension"), table.elements[0])
+            self._put(found, some.name, some, some.types[0], DEEPEST)
         if found.keys() == {"id"} and table.kind not in ("resource", "primitive"):
             found.pop("id")
             return self._children(table, depth)
