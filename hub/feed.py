@@ -21,7 +21,7 @@ from fhir_server import access, store
 from fhir_server.rights import sharing
 
 SPREAD_SECONDS = 1.5
-EMERGENCY = sharing.EMERGENCY.encode()
+EMERGENCY, CONVERSATIONS = sharing.EMERGENCY.encode(), sharing.CARE_TEAM.encode()
 QUEUE_LENGTH = 256  # a page that is further behind is told once to look at everything again
 
 
@@ -92,7 +92,9 @@ class Feed:
 
 
 def _moves_rights(event: store.Event) -> bool:
-    return event.type in ("Consent", "CareTeam") or (event.type == "Task" and EMERGENCY in event.body)
+    if event.type == "CareTeam":
+        return CONVERSATIONS not in event.body  # who talks to whom moves nothing that is not told as a message
+    return event.type == "Consent" or (event.type == "Task" and EMERGENCY in event.body)
 
 
 class _Reference(msgspec.Struct):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common import errors
+from common import clock, errors
 from fhir_server import changes
+from fhir_server.rights import facts
 from hub import conversations
 from hub.room import Resource, Room
 from mapping import refusals, systems, v2_document, v2_identity
@@ -110,10 +111,9 @@ async def by_mailbox(address: str, room: Room) -> Resource | None:
 
 
 async def circle(patient: str, room: Room) -> list[str]:
-    """The professionals of the patient's circle of care, as PractitionerRole references."""
+    """The professionals who are in the patient's circle of care now, as PractitionerRole references."""
     teams = await room.find("CareTeam", patient=patient, status="active")
-    members = [one["member"]["reference"] for team in teams for one in team.get("participant", ()) if "member" in one]
-    return [one for one in members if one.startswith("PractitionerRole/")]
+    return facts.present(teams, clock.micros(room.now()))
 
 
 def display(identity: v2_identity.PatientIdentity) -> str:

@@ -7,7 +7,7 @@ version that says so and gone with it. A patient's circle is a CareTeam (DOS-03)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fhir_server import access, dates, keys
@@ -40,6 +40,21 @@ def of(resource: Resource, base: str = "") -> tuple[Standing, ...]:
 def is_circle(team: Resource) -> bool:
     """Is it a patient's circle of care?"""
     return "subject" in team and not sharing.is_conversation(team)
+
+
+def present(teams: Iterable[Resource], now: int) -> list[str]:
+    """The professionals (PractitionerRole references, each once) who are in one of these circles at `now`.
+
+    The members of conversations are no circle.
+    """
+    found = []
+    for team in teams:
+        first, last = _span(team.get("period"))
+        for one in team.get("participant", ()) if is_circle(team) and team.get("status") == "active" else ():
+            lo, hi = _span(one.get("period"))
+            if max(lo, first) <= now <= min(hi, last):
+                found.append(str(one.get("member", {}).get("reference", "")))
+    return [one for one in dict.fromkeys(found) if one.startswith("PractitionerRole/")]
 
 
 def has_code(concepts: Any, system: str, code: str) -> bool:

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from common import clock, errors
 from fhir_server import access, changes, operations
-from fhir_server.rights import sharing, standing
+from fhir_server.rights import facts, sharing, standing
 from hub import conversations
 from hub.operations import asked
 from hub.rights import verdict
@@ -78,8 +78,7 @@ async def _told(patient: str, actor: str, reason: str, request: operations.Opera
     """A message to the professionals of the circle, from who declared the emergency."""
     record = request.store
     teams = await verdict.telling(patient, record, ("CareTeam",))
-    found = (part["member"]["reference"] for team in teams for part in team.get("participant", ()) if "member" in part)
-    members = [one for one in dict.fromkeys(found) if one.startswith("PractitionerRole/") and one != actor]
+    members = [one for one in facts.present(teams, clock.micros(record.now())) if one != actor]
     if not members:
         return []
     header = conversations.header("Accès en urgence", patient=patient, members=[actor, *members], category="patient")

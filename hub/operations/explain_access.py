@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from common import errors
+from common import clock, errors
 from fhir_server import access, operations
-from fhir_server.rights import sharing, standing
+from fhir_server.rights import facts, sharing, standing
 from hub.operations.asked import member_of_circle, one, several
 from hub.rights import verdict, worn
 from hub.room import Resource
@@ -98,13 +98,7 @@ async def as_caller(actor: str, hats: worn.Hats, request: operations.OperationRe
 async def _members(patient: str, request: operations.OperationRequest) -> list[str]:
     """Who is in the circle now, each once."""
     teams = await verdict.telling(patient, request.store, ("CareTeam",))
-    found = (part["member"]["reference"] for team in teams for part in team.get("participant", ()) if "member" in part)
-    roles = [ref for ref in dict.fromkeys(found) if ref.startswith("PractitionerRole/")]
-    keep = []
-    for ref in roles:
-        if await request.store.bits(patient, (access.key(ref),)) & standing.CIRCLE:
-            keep.append(ref)
-    return keep
+    return facts.present(teams, clock.micros(request.store.now()))
 
 
 def _labels(masks: list[str]) -> list[Resource]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fhir_server import access
+from hub import people
 from hub.room import Room
 from hub.rules import members
 from tests.hub import doors
@@ -105,3 +106,15 @@ async def test_mail_to_whom_the_patient_refused_is_held_back_and_the_ledger_says
     assert [one["businessStatus"]["coding"][0]["code"] for one in tasks] == ["retenu"]
     assert "opposition du patient" in tasks[0]["output"][0]["valueString"]
     assert not await hub.store.many([f"Task/{tasks[0]['id']}"], caller=access.person(mailed, "Practitioner/lefebvre"))
+
+
+async def test_a_letter_goes_to_the_circle_of_now_not_to_whoever_talks_about_the_patient(hub: Room, api: Api) -> None:
+    patient = await doors.dossier(api, CLAIRE, NADIA)
+    await post(api, "claire", a_conversation(patient, CLAIRE, LGC))
+    assert await people.circle(patient, hub) == [CLAIRE, NADIA]
+    async with api("claire") as client:
+        found = (await client.get(f"/CareTeam?patient={patient}")).json()["entry"]
+        team = next(one["resource"] for one in found if "category" not in one["resource"])
+        team["participant"][1]["period"]["end"] = "2026-11-02"
+        assert (await client.put(f"/CareTeam/{team['id']}", json=team)).status_code == 200
+    assert await people.circle(patient, hub) == [CLAIRE]
