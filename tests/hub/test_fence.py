@@ -9,6 +9,7 @@ import pytest
 
 from common import errors
 from fhir_server import access
+from fhir_server.jobs import runner
 from hub import fence, serve
 from hub import settings as configuration
 from hub.room import Room
@@ -58,8 +59,6 @@ async def test_a_caller_is_slowed_down_and_another_is_not() -> None:
 
 
 async def application(hub: Room, **settings: Any) -> Any:
-    from fhir_server.jobs import runner
-
     config = configuration.Settings(data=hub.settings.data, demo=True, **settings)
     jobs = runner.Runner(hub.store, serve.limits(config))
     base = (config.public_url or "http://hub.test") + "/fhir"

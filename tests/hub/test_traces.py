@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from fhir_server.audit import verify
 from fhir_server.r4 import validate
-from hub import keys
+from hub import database, keys, serve
+from hub import settings as configuration
 from hub.room import Room
+from hub.seed import small
 from tests.hub import doors
 from tests.hub.doors import Api, a_note, labelled, post, said, status
 
@@ -175,12 +178,6 @@ async def test_each_write_has_its_provenance_for_those_who_see_it(hub: Room, api
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with some traces, in two chains."""
-    import asyncio
-
-    from hub import database, serve
-    from hub import settings as configuration
-    from hub.seed import small
-
     folder = tmp_path_factory.mktemp("traced")
     config = configuration.Settings(data=folder)
     database.prepare(config)
@@ -199,9 +196,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def checked(folder: Path) -> verify.Report:
-    from hub import serve
-    from hub import settings as configuration
-
     async with serve.opened(configuration.Settings(data=folder)) as room:
         sealing = keys.derived(room.secret, b"traces")
         return await verify.verify(room.store.traces.kept, sealing, keys.heads(folder))
@@ -235,8 +229,6 @@ HARMS = (
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(harm=st.sampled_from(HARMS), row=st.integers(1, 8))
 def test_whatever_is_altered_taken_out_or_added_is_found(written: Path, harm: str, row: int) -> None:
-    import asyncio
-
     with sqlite3.connect(written / "hub.sqlite") as connection:
         before = [connection.execute(f"SELECT * FROM {one}").fetchall() for one in TABLES]
         connection.executescript(harm.format(row=row))

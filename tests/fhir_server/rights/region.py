@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from common import errors
-from fhir_server import access, changes, store
+from fhir_server import access, changes, dates, query, store
 from fhir_server.rights import facts as rights
 from fhir_server.rights import sharing
 from hub import conversations
@@ -250,8 +250,6 @@ class Maker:
     def _midnight(self, day: str) -> float:
         if not day:
             return 0.0
-        from fhir_server import dates
-
         return (dates.span(day)[0] / 1e6 - self._begin.timestamp()) / 3600
 
     async def _entries(self, talk: Talk) -> None:
@@ -328,8 +326,6 @@ class Maker:
         await self.record.commit([changes.Update(type, id, {**body, "id": id})], caller=access.SYSTEM)
 
     async def _all(self, type: str, params: list[tuple[str, str]]) -> list[str]:
-        from fhir_server import query
-
         asked = query.parse(type, [*params, ("_count", "500")], self.record.definitions.search, now=self.hands.now)
         return [row.ref for row in (await self.record.search(asked.query, caller=access.SYSTEM)).rows]
 
