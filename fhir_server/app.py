@@ -11,7 +11,8 @@ import os
 import re
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from common import clock, errors, events
@@ -204,8 +205,8 @@ class App:
         self._end(traced, answer)
         headers_out = _headers(answer, body, content_type, request_id=request_id)
         await send({"type": "http.response.start", "status": answer.status, "headers": headers_out})
-        if answer.stream is not None and scope["method"] != "HEAD":
-            await self._stream(answer.stream, body, send, request_id)
+        if answer.stream is not None and traced is not None and scope["method"] != "HEAD":
+            await trace.inside(replace(traced, given=[]), partial(self._stream, answer.stream, body, send))
             return
         if answer.file is not None and scope["method"] != "HEAD":
             await upload.give(send, answer.file)
@@ -225,8 +226,8 @@ class App:
         if traced is not None and not traced.wrote and traced.caller is not _NOBODY:
             self._server.store.traces.add(traced, str(answer.status))
 
-    async def _stream(self, pieces: AsyncIterator[bytes], first: bytes, send: Send, request_id: str) -> None:
-        """The rest of an answer as it is made.
+    async def _stream(self, pieces: AsyncIterator[bytes], first: bytes, send: Send, traced: trace.Trace) -> None:
+        """The rest of an answer as it is made, what each piece gives out as a row of its own.
 
         A failure leaves it without its end mark: the server breaks the connection, and the client sees that it has not
         everything.
@@ -234,11 +235,14 @@ class App:
         await send({"type": "http.response.body", "body": first, "more_body": True})
         try:
             async for piece in pieces:
+                if traced.given:
+                    self._server.store.traces.add(replace(traced), "200")
+                    traced.given = []
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except errors.HubError:
             return
         except Exception as problem:  # noqa: BLE001 - a bug: the door tells, and goes on
-            self._server.on_error(problem, request_id)
+            self._server.on_error(problem, traced.correlation)
             return
         await send({"type": "http.response.body", "body": b""})
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from common import errors
 from fhir_server import entries, exchange, media, outcome, page, write
+from fhir_server.audit import inner
 from fhir_server.changes import Resource
 from fhir_server.exchange import Answer, Params, Prefer, Request, Server
 
@@ -203,7 +204,7 @@ async def _alone(server: Server, request: Request, one: Entry, interact: Interac
     if not one.segments and one.method == "POST":
         return refused(errors.Unreadable("Un Bundle ne peut pas en contenir un autre à traiter", at=one.at), request.id)
     try:
-        answer = await interact(server, one.request(request, preferences(request)))
+        answer = await inner.traced(server, one.request(request, preferences(request)), interact)
     except errors.HubError as problem:
         return refused(problem, request.id)
     except Exception as problem:  # noqa: BLE001 - the door of one entry: a bug here is not the other entries' fault

@@ -43,4 +43,5 @@ class Guard:
     async def rows(self, refs: Iterable[str]) -> dict[str, Row]:
         """The rows of what is or was there, by `Type/id`, whoever asks."""
         wanted = [(ref.partition("/")[0], ref.partition("/")[2]) for ref in dict.fromkeys(refs)]
-        return {row.ref: row for row in await self._engine.get([one for one in wanted if presence.is_ref(*one)], None)}
+        named = [one for one in wanted if presence.is_ref(*one)]
+        return {row.ref: row for row in await self._engine.get(named, None)} if named else {}

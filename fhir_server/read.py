@@ -8,7 +8,7 @@ from __future__ import annotations
 from common import errors
 from fhir_server import binary, exchange, media, subset
 from fhir_server.audit import door as traces
-from fhir_server.audit import events
+from fhir_server.audit import events, provenance
 from fhir_server.changes import Stored
 from fhir_server.exchange import Answer, Request, Server
 
@@ -18,6 +18,8 @@ async def read(server: Server, request: Request) -> Answer:
     type, id = request.segments
     if type == "AuditEvent" and (place := events.place(id)):
         return await traces.read(server, request, place)
+    if type == "Provenance" and (written := provenance.place(id)):
+        return await provenance.read(server, request, written)
     cut = _understood(server, request) if request.params else None
     return _one(request, await server.store.read(type, id, caller=request.caller), cut)
 

@@ -99,6 +99,8 @@ def _check_id(request: Request) -> None:
 
 async def _bundle(server: Server, request: Request) -> Answer:
     kind, raw = bundle.read(server, request)
+    if traced := trace.current():
+        traced.what = kind
     return await (transaction.run if kind == "transaction" else bundle.batch)(server, request, raw, run)
 
 

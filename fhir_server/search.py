@@ -26,6 +26,7 @@ from fhir_server import (
     system_search,
 )
 from fhir_server.audit import door as traces
+from fhir_server.audit import provenance
 from fhir_server.exchange import Answer, Params, Request, Server
 from fhir_server.terminology import in_search
 
@@ -134,7 +135,7 @@ async def _search(server: Server, request: Request, params: Params, scope: _Scop
         also = await includes.follow(server, request.caller, asked, found.rows)
         rows += [entries.found(request.base, cut.row(row) if cut else row, "include") for row in also.rows]
         rows += [_remark(text, "too-costly", request) for text in also.remarks]
-    written = await _provenances(server, request, params) if scope.types == ("Provenance",) else []
+    written = await provenance.search(server, request, params) if scope.types == ("Provenance",) else []
     rows += [_remark(f"Paramètre inconnu, ignoré : {name[:60]}", "not-supported", request) for name in asked.ignored]
     rows = written + rows
     total = found.total
@@ -197,14 +198,6 @@ def _cut(server: Server, request: Request, asked: query.Parsed, types: tuple[str
         raise errors.Unreadable("_summary=text ne se combine pas avec des inclusions", at="http._summary")
     summary: subset.Summary = asked.summary  # type: ignore[assignment]
     return subset.make(server.subsets, summary, asked.elements, types, lenient=request.prefer.lenient)
-
-
-async def _provenances(server: Server, request: Request, params: Params) -> list[bytes]:
-    """The writes of what a search for Provenance names as its target: first page alone, there are few."""
-    targets = [one for name, value in params if name == "target" for one in value.split(",")]
-    if not targets or any(name == "_after" for name, _ in params):
-        return []
-    return [traces.entry(request, one) for one in await traces.provenances(server, request, targets)]
 
 
 def _links(request: Request, path: str, applied: Params, after: str | None) -> list[entries.Link]:

@@ -314,14 +314,13 @@ class Store:
         write.cause = cause
         write.announced = any(put.row.type in self._announce for put in write.puts)
         if write.puts:
-            write.traces.append(self.traces.of_commit(write, prepared.results.values(), caller))
+            write.traces.append(self.traces.of_commit(write, caller))
         if not write.is_empty:
             # A caller who goes away does not keep others from hearing what was committed.
             task = asyncio.ensure_future(self._write(write))
             self._writing[task] = prepared.now
             task.add_done_callback(self._writing.pop)
             await asyncio.shield(task)
-            self.traces.written(write.traces)
         refs = [(one.type, one.id) for one in given if isinstance(one, (Create, Update, Delete))]
         # A delete of what the caller may not see ends as one of what was never there.
         return [prepared.results.get(ref) or Stored(*ref, 0, 0, b"", "DELETE") for ref in refs]
@@ -371,6 +370,7 @@ class Store:
 
     async def _write(self, write: Write) -> None:
         await self._engine.write(write)
+        self.traces.written(write.traces)
         for consumer in {one.consumer for one in write.outbox}:
             self._woken(consumer)
         if self._listeners and write.puts:

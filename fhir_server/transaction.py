@@ -15,6 +15,7 @@ from typing import Any
 
 from common import errors
 from fhir_server import bundle, conditional, entries, operations, page, patch, plan, store, write
+from fhir_server.audit import inner as traces
 from fhir_server.bundle import Entry
 from fhir_server.changes import Change, Claim, Create, Delete, Stored, Update
 from fhir_server.exchange import Answer, Request, Server
@@ -329,7 +330,7 @@ async def _answer(
         try:
             if interact is None:
                 raise bundle.too_costly(one)
-            answer = await interact(server, inner)
+            answer = await traces.traced(server, inner, interact)
         except errors.HubError as problem:
             if not rows:
                 raise plan.at_entry(problem, one.index) from None

@@ -2,7 +2,6 @@
 
 `GET [base]/AuditEvent?date=ge…&patient=…` renders the rows of the log, with what others sent beside them (ITI-20); a
 search without a date is refused. A person finds the traces of a patient whom they may see now, and their own.
-`GET [base]/Provenance?target=Type/id` tells of every write to a resource that the caller sees.
 """
 
 from __future__ import annotations
@@ -11,24 +10,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import errors
-from fhir_server import dates, entries, exchange, index, keys, media, presence, query, timeline
+from fhir_server import bodies, dates, entries, exchange, index, keys, media, presence, query, timeline
 from fhir_server.access import Caller
-from fhir_server.audit import events, trace
+from fhir_server.audit import events, shown, trace
 from fhir_server.audit.trace import Kept
 from fhir_server.exchange import Answer, Params, Request, Server
 
 Resource = dict[str, Any]
 _MOST, _USUAL = 200, 50
 _AT_ONCE = 500
+_BOUNDS = frozenset({"eq", "ge", "gt", "sa", "le", "lt", "eb"})
 _TOLD = frozenset({"date", "patient", "entity", "agent", "type", "subtype", "action", "outcome", "agent-name",
                    "_count", "_after", "_sort", "_total"})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Which traces: of a key (None: all), in a span of microseconds, that meet all the simple values."""
+    """Which traces: of a key (None: all), in a span of microseconds, that meet all the simple values.
+
+    `patient` is the one whose traces are asked for (`Patient/x`), when it is one's.
+    """
 
     key: int | None
+    patient: str
     span: tuple[int, int]
     values: tuple[tuple[str, str], ...]
     count: int
@@ -46,6 +50,8 @@ async def search(server: Server, request: Request, params: Params) -> Answer | N
         return None
     asked = await _asked(server, request, params)
     found, after = await _page(server, asked) if asked else ([], None)
+    if asked and asked.patient:
+        found = await shown.about(server.store.traces.kept, found, [asked.patient], request.caller)
     rendered = [events.audit_event(one) for one in found]
     rendered += await _sent(server, request, params) if asked and not asked.after else []
     place = f"{request.base}/AuditEvent"
@@ -61,25 +67,18 @@ async def read(server: Server, request: Request, place: tuple[int, int]) -> Answ
     chain, n = place
     rows = await server.store.traces.kept.rows(chain, [n])
     one = trace.kept(chain, n, rows[0].body) if rows else None
-    caller = request.caller
-    if one is None or (caller.memberships is not None and one.values["actor"] != caller.actor):
+    if one is not None and not shown.is_own(request.caller, one):
+        seen = await server.store.many(await shown.patients(server, one), caller=request.caller)
+        (one,) = await shown.about(server.store.traces.kept, [one], seen, request.caller) if seen else [None]
+    if one is None:
         raise presence.unknown("AuditEvent", request.segments[1])
     return Answer(200, media.encode(events.audit_event(one)))
 
 
-async def provenances(server: Server, request: Request, targets: list[str]) -> list[Resource]:
-    """The writes of those of these resources (`Type/id`) that the caller sees."""
-    seen = await server.store.many(targets, caller=request.caller)
-    found = []
-    for target in targets:
-        rows = await _rows(server, keys.key(target), (0, 2**62)) if target in seen else []
-        found += [events.provenance(one, target) for one in rows if events.is_write(one)]
-    return found
-
-
-async def of_patient(server: Server, patient: str, since: int, count: int) -> list[Kept]:
-    """Who did what with the data of `Patient/x`, newest first."""
-    return await _rows(server, index.address(patient), (since, 2**62), count=count)
+async def of_patient(server: Server, patient: str, caller: Caller, *, since: int, count: int) -> list[Kept]:
+    """Who did what with the data of `Patient/x`, newest first, as far as the caller may know."""
+    found = await rows(server, index.address(patient), (since, 2**62), count=count)
+    return await shown.about(server.store.traces.kept, found, [patient], caller)
 
 
 async def _asked(server: Server, request: Request, params: Params) -> _Asked | None:
@@ -87,25 +86,29 @@ async def _asked(server: Server, request: Request, params: Params) -> _Asked | N
     given: dict[str, list[str]] = {}
     for name, value in params:
         given.setdefault(name, []).append(value)
-    span = _span(given.get("date", []))
-    key = await _key(server, request.caller, given)
+    of_date = span(given.get("date", []), at="date")
+    key, patient = await _key(server, request.caller, given)
     if key == 0:
         return None
-    simple = ("type", "subtype", "action", "outcome", "agent-name", "entity")
+    simple = ("agent", "type", "subtype", "action", "outcome", "agent-name", "entity")
     values = tuple((name, value) for name in simple for value in given.get(name, ()))
     count = exchange.whole_number(given.get("_count", [str(_USUAL)])[0])
     after = timeline.decode(given["_after"][0]) if "_after" in given else None
-    return _Asked(key, span, values, min(_USUAL if count is None else count, _MOST), after)
+    return _Asked(key, patient, of_date, values, min(_USUAL if count is None else count, _MOST), after)
 
 
-def _span(bounds: list[str]) -> tuple[int, int]:
+def span(bounds: list[str], *, at: str) -> tuple[int, int]:
+    """The microseconds that meet all these bounds of a date. Raises Unreadable for what is none."""
     lo, hi = dates.BEGINNING, dates.END
     for one in bounds:
         prefix, text = (one[:2], one[2:]) if one[:2].isalpha() else ("eq", one)
         try:
+            if prefix not in _BOUNDS:
+                raise ValueError(prefix)
             first, last = dates.asked(text)
         except ValueError:
-            raise errors.Unreadable(f"date : {one[:40]} n'est pas une date", at="http.date") from None
+            text = f"{at} : {one[:40]} n'est pas une date, seule ou après ge, gt, le, lt, sa ou eb"
+            raise errors.Unreadable(text, at=f"http.{at}") from None
         if prefix in ("ge", "gt", "sa", "eq"):
             lo = max(lo, first if prefix in ("ge", "eq") else last + 1)
         if prefix in ("le", "lt", "eb", "eq"):
@@ -113,34 +116,35 @@ def _span(bounds: list[str]) -> tuple[int, int]:
     return lo, hi
 
 
-async def _key(server: Server, caller: Caller, given: dict[str, list[str]]) -> int | None:
-    """By what the rows are found: None for all, 0 when the caller may not know."""
+async def _key(server: Server, caller: Caller, given: dict[str, list[str]]) -> tuple[int | None, str]:
+    """By what the rows are found: None for all, 0 when the caller may not know; and which patient that is."""
     patient = next(iter(given.get("patient", ())), "")
     ref = f"Patient/{patient.removeprefix('Patient/')}" if patient else next(iter(given.get("entity", ())), "")
     if ref:
         is_known = caller.memberships is None or ref in await server.store.many([ref], caller=caller)
-        return await _of(server, ref) if is_known else 0
+        return await _of(server, ref) if is_known else (0, "")
     agent = next(iter(given.get("agent", ())), "")
     if caller.memberships is None:
-        return trace.agent_key(agent) if agent else None
+        return trace.agent_key(agent) if agent and "," not in agent else None, ""
     if agent and agent != caller.actor:
         raise errors.Forbidden("les traces d'une autre personne se cherchent par patient", at="http.agent")
-    return trace.agent_key(caller.actor or caller.client or "")
+    return trace.agent_key(caller.actor or caller.client or ""), ""
 
 
-async def _of(server: Server, ref: str) -> int:
+async def _of(server: Server, ref: str) -> tuple[int, str]:
     """A patient by its own key, something of a patient by that of the patient, the rest by who wrote it."""
     if ref.startswith("Patient/"):
-        return index.address(ref)
+        return index.address(ref), ref
     row = (await server.store.rows([ref])).get(ref)
-    return row.patient if row and row.patient else keys.key(ref)
+    id = server.store.patient(bodies.decode(row.body)) if row and row.patient and row.body else None
+    return (index.address(f"Patient/{id}"), f"Patient/{id}") if id else (keys.key(ref), "")
 
 
 async def _page(server: Server, asked: _Asked) -> tuple[list[Kept], str | None]:
     found: list[Kept] = []
     before: timeline.Key | None = asked.after
     while len(found) <= asked.count:
-        some = await _rows(server, asked.key, asked.span, before=before)
+        some = await rows(server, asked.key, asked.span, before=before)
         found += [one for one in some if _meets(one, asked.values)]
         if len(some) < _AT_ONCE:
             break
@@ -151,11 +155,12 @@ async def _page(server: Server, asked: _Asked) -> tuple[list[Kept], str | None]:
     return shown, timeline.encode((shown[-1].values["at"], shown[-1].chain, shown[-1].n))
 
 
-async def _rows(
+async def rows(
     server: Server, key: int | None, span: tuple[int, int], *, before: timeline.Key | None = None, count: int = _AT_ONCE
 ) -> list[Kept]:
-    rows = await server.store.traces.kept.found(key, span, before=before, count=count)
-    return [trace.kept(chain, n, body) for _, chain, n, body in rows]
+    """The traces of a key (None: all) in a span of microseconds, newest first, after a place."""
+    found = await server.store.traces.kept.found(key, span, before=before, count=count)
+    return [trace.kept(chain, n, body) for _, chain, n, body in found]
 
 
 def _meets(one: Kept, values: tuple[tuple[str, str], ...]) -> bool:
@@ -164,7 +169,7 @@ def _meets(one: Kept, values: tuple[tuple[str, str], ...]) -> bool:
     event = events.audit_event(one)
     said = {
         "type": "rest",
-        "subtype": event["subtype"][0]["code"],
+        "subtype": event.get("subtype", [{"code": ""}])[0]["code"],
         "action": event["action"],
         "outcome": event["outcome"],
     }
@@ -172,7 +177,10 @@ def _meets(one: Kept, values: tuple[tuple[str, str], ...]) -> bool:
     for param, value in values:
         asked = [part.rpartition("|")[2] for part in value.split(",")]
         if param == "entity":
-            if value not in one.values["given"]:
+            if not any(name == value or name.startswith(f"{value}/_history/") for name in one.values["given"]):
+                return False
+        elif param == "agent":
+            if not {one.values["actor"], one.values["client"]}.intersection(value.split(",")):
                 return False
         elif param == "agent-name":
             if not any(name.startswith(part.casefold()) or f" {part.casefold()}" in name for part in asked):

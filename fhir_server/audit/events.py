@@ -1,25 +1,27 @@
-"""How is a trace told as AuditEvent, and a write as Provenance?
+"""How is a trace told as AuditEvent?
 
 National profile `tde-auditevent`: one or two agents, one subtype, a period with its start, an observer; the query as
-base64 in `entity.query`. Provenance: base R4, activity from v3-DataOperation.
+base64 in `entity.query`.
 """
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from fhir_server import ids
+from fhir_server.audit import trace
 from fhir_server.audit.trace import Kept
 
 Resource = dict[str, Any]
 
 _TYPE = {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"}
 _SUBTYPE = "http://hl7.org/fhir/restful-interaction"
-_OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
+_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
-_SELF = {"display": "Spico Hub"}
+_SELF = {"type": "Device", "display": "Spico Hub"}
 _ACTIONS = {
     "create": "C",
     "update": "U",
@@ -29,7 +31,6 @@ _ACTIONS = {
     "batch": "E",
     "operation": "E",
 }
-_WRITES = {"create": "CREATE", "update": "UPDATE", "patch": "UPDATE", "delete": "DELETE"}
 PREFIX = "trace-"
 
 
@@ -48,9 +49,9 @@ def place(id: str) -> tuple[int, int] | None:
 
 def audit_event(kept: Kept) -> Resource:
     """The trace as an AuditEvent."""
-    said, when = kept.values, _instant(kept.values["at"])
+    said, when = kept.values, instant(kept.values["at"])
     code = said["what"].partition(" ")[0]
-    agents: list[Resource] = [{"who": _who(said), "requestor": True, **_named(said)}]
+    agents: list[Resource] = [{"who": who(said), "requestor": True, **_named(said)}]
     if said["on_behalf"]:
         agents.append({"who": {"reference": said["on_behalf"]}, "requestor": False})
     elif said["actor"] and said["client"]:
@@ -59,7 +60,7 @@ def audit_event(kept: Kept) -> Resource:
         "resourceType": "AuditEvent",
         "id": id_of(kept.chain, kept.n),
         "type": _TYPE,
-        "subtype": [{"system": _SUBTYPE, "code": code}],
+        **({"subtype": [{"system": _SUBTYPE, "code": code}]} if code else {}),  # FHIR has no word for every address
         "action": _ACTIONS.get(code, "R"),
         "period": {"start": when},
         "recorded": when,
@@ -69,35 +70,19 @@ def audit_event(kept: Kept) -> Resource:
         "source": {"observer": _SELF, "site": said["door"]},
     }
     if said["purpose"]:
-        found["purposeOfEvent"] = [{"text": said["purpose"]}]
+        found["purposeOfEvent"] = [{"coding": [{"system": _REASON, "code": said["purpose"]}]}]
     if entities := _entities(said):
         found["entity"] = entities
     return found
 
 
-def provenance(kept: Kept, target: str) -> Resource:
-    """A write as the Provenance of one of the resources that it wrote."""
-    said, when = kept.values, _instant(kept.values["at"])
-    code = _WRITES.get(said["what"].partition(" ")[0], "UPDATE")
-    agent: Resource = {"who": _who(said)}
-    if said["on_behalf"]:
-        agent["onBehalfOf"] = {"reference": said["on_behalf"]}
-    return {
-        "resourceType": "Provenance",
-        "id": id_of(kept.chain, kept.n),
-        "target": [{"reference": target}],
-        "recorded": when,
-        "activity": {"coding": [{"system": _OPERATION, "code": code}]},
-        "agent": [agent],
-    }
-
-
 def is_write(kept: Kept) -> bool:
     """Did it change the record? Its row was written with the change."""
-    return bool(kept.values["status"] == "done")
+    return bool(kept.values["status"] == trace.WRITTEN)
 
 
-def _who(said: dict[str, Any]) -> Resource:
+def who(said: Mapping[str, Any]) -> Resource:
+    """The hat, a structure, or a software on its own."""
     if said["actor"]:
         return {"reference": said["actor"], **({"display": said["name"]} if said["name"] else {})}
     return {"display": said["name"] or said["client"] or "Spico Hub"}
@@ -116,7 +101,10 @@ def _outcome(status: str) -> str:
 
 def _entities(said: dict[str, Any]) -> list[Resource]:
     found: list[Resource] = []
-    for one in said["given"]:
+    names = said["given"]
+    if len(names) > trace.MOST_NAMED + 1:  # written together; each has its Provenance
+        names = [*names[: trace.MOST_NAMED], f"+{len(names) - trace.MOST_NAMED}"]
+    for one in names:
         if one.startswith("+"):
             found.append({"description": f"et {one[1:]} autres"})
             continue
@@ -128,5 +116,6 @@ def _entities(said: dict[str, Any]) -> list[Resource]:
     return found
 
 
-def _instant(micros: int) -> str:
+def instant(micros: int) -> str:
+    """As FHIR says it, to the millisecond."""
     return datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

@@ -19,8 +19,7 @@ from common import clock, errors
 from common.events import Events, emit
 from fhir_server import ids, index
 from fhir_server.audit import trace
-from fhir_server.audit.trace import Ref, Row, Trace
-from fhir_server.changes import Stored
+from fhir_server.audit.trace import Given, Ref, Row, Trace
 
 if TYPE_CHECKING:
     from fhir_server.access import Caller
@@ -93,7 +92,7 @@ class Log:
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._begin)
 
-    def of_commit(self, write: Write, results: Iterable[Stored], caller: Caller) -> Row:
+    def of_commit(self, write: Write, caller: Caller) -> Row:
         """The row that goes into the commit; tell with `written` when that is durable.
 
         Of the request under way, else of a flow of the hub's, by what the commit says of itself.
@@ -104,9 +103,9 @@ class Log:
             before, one = one, Trace(one.caller if one else caller, now, _kind(write), door=caller.client or "hub")
             one.query = write.cause
             one.correlation = before.correlation if before else ""
-        one.given = [(row.type, row.id) for row in results]
+        one.given = [(put.row.type, put.row.fid, put.row.version) for put in write.puts]
         patients = {put.row.patient for put in write.puts if put.row.patient}
-        return trace.row(one, "done", (self.chain, self._next()), patients=patients, secret=self.secret)
+        return trace.row(one, trace.WRITTEN, (self.chain, self._next()), patients=patients, secret=self.secret)
 
     def written(self, rows: list[Row]) -> None:
         """These are durable: the next seal is over them too, and the request under way is written down."""
@@ -156,7 +155,7 @@ class Log:
                 return
 
     async def _group(self, waiting: list[tuple[Trace, str]], durable: list[tuple[int, bytes]]) -> None:
-        foreign = {ref for one, _ in waiting for ref in one.given if not _says_whose(ref)}
+        foreign = {one[:2] for request, _ in waiting for one in request.given if not _says_whose(*one)}
         whose = await self.kept.patients(list(foreign)) if foreign else {}
         rows = await asyncio.to_thread(self._rows, waiting, whose)
         sealed = sorted([*durable, *((row.n, row.mac) for row in rows)])
@@ -175,19 +174,18 @@ class Log:
         ]
 
 
-def _says_whose(ref: Ref) -> bool:
-    return ref[0] == "Patient" or (ids.is_made_here(ref[1]) and len(ref[1]) in (_OURS, _OURS // 2))
+def _says_whose(type: str, id: str, _: int) -> bool:
+    return type == "Patient" or (ids.is_made_here(id) and len(id) in (_OURS, _OURS // 2))
 
 
-def _patients(given: list[Ref], whose: dict[Ref, int]) -> set[int]:
+def _patients(given: Iterable[Given], whose: dict[Ref, int]) -> set[int]:
     """Whose data was given: our ids say it themselves."""
     found = set()
-    for ref in dict.fromkeys(given):
-        type, id = ref
+    for type, id, _ in dict.fromkeys(given):
         if type == "Patient":
             found.add(index.address(f"Patient/{id}"))
-        elif ref in whose:
-            found.add(whose[ref])
+        elif (type, id) in whose:
+            found.add(whose[type, id])
         elif len(id) == _OURS and id[_OURS // 2] == "-":
             found.add(_patient(id[_OURS // 2 + 1 :]))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -24,7 +24,8 @@ from fhir_server.changes import Stored
 FIELDS = (
     "at", "actor", "client", "name", "on_behalf", "door", "what", "status", "given", "query", "correlation", "purpose",
 )  # fmt: skip
-MOST_NAMED = 50  # resources named on a row; of more it is said how many
+MOST_NAMED = 50  # resources named of a page; of more it is said how many
+WRITTEN = "done"  # the status of what was in the commit of a write
 EVERYTHING = keys.key("traces of what goes over all patients")
 _MAC_BYTES = 16
 _encode = msgspec.json.Encoder().encode
@@ -51,6 +52,7 @@ class Kept(NamedTuple):
 
 
 Ref = tuple[str, str]
+Given = tuple[str, str, int]  # type, id, version
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +66,7 @@ class Trace:
     query: str = ""
     correlation: str = ""
     purpose: str = ""
-    given: list[Ref] = field(default_factory=list)
+    given: list[Given] = field(default_factory=list)
     wrote: bool = False  # a commit has written it already
 
 
@@ -76,7 +78,7 @@ def given(caller: Caller, rows: list[Stored]) -> list[Stored]:
     """These were given out to the caller; the same list."""
     one = _current.get()
     if one is not None and one.caller is caller:
-        one.given += [(row.type, row.id) for row in rows]
+        one.given += [(row.type, row.id, row.version) for row in rows]
     return rows
 
 
@@ -90,11 +92,17 @@ def begun(trace: Trace) -> Iterator[Trace]:
         _current.reset(token)
 
 
+async def inside(trace: Trace, run: Callable[[Trace], Awaitable[None]]) -> None:
+    """Run it as a part of this request."""
+    with begun(trace):
+        await run(trace)
+
+
 def row(trace: Trace, status: str, place: tuple[int, int], *, patients: Iterable[int], secret: bytes) -> Row:
     """The trace as a row: `place` is its chain and number, `patients` the addresses of whose data it was."""
     caller, chain, n = trace.caller, *place
-    names = [f"{type}/{id}" for type, id in dict.fromkeys(trace.given)]
-    given = names if len(names) <= MOST_NAMED else [*names[:MOST_NAMED], f"+{len(names) - MOST_NAMED}"]
+    is_write = status == WRITTEN
+    given = _names(trace.given, all=is_write)
     on_behalf = getattr(caller, "on_behalf", "")
     body = _encode(
         [
@@ -103,10 +111,19 @@ def row(trace: Trace, status: str, place: tuple[int, int], *, patients: Iterable
         ]
     )
     of = {*patients, agent_key(caller.actor or caller.client or "")}
-    if status == "done":  # what was only given out is found by its patients
-        of.update(keys.key(one) for one in names[:MOST_NAMED])
+    if is_write:  # what was only given out is found by its patients
+        of.update(keys.key(f"{type}/{id}") for type, id, _ in trace.given)
     of_row = tuple(sorted(of))
     return Row(chain, n, trace.at, body, mac(secret, (chain, n, trace.at), body, of_row), of_row)
+
+
+def _names(given: Sequence[Given], *, all: bool) -> list[str]:
+    """The versions of what was written, and of the only one that was given; of a page the names alone, the first."""
+    versions = dict.fromkeys(given)
+    if all or len(versions) == 1:
+        return [f"{type}/{id}/_history/{version}" for type, id, version in versions]
+    names = [*dict.fromkeys(f"{type}/{id}" for type, id, _ in versions)]
+    return names if len(names) <= MOST_NAMED else [*names[:MOST_NAMED], f"+{len(names) - MOST_NAMED}"]
 
 
 def mac(secret: bytes, place: tuple[int, int, int], body: bytes, of: Sequence[int]) -> bytes:

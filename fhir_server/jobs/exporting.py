@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 
 from common import clock
 from fhir_server import access, bodies, conditions, criteria, ids, index, media, query
+from fhir_server.audit import inner
+from fhir_server.audit.trace import Trace
 from fhir_server.changes import Stored
 from fhir_server.conditions import Condition, Ids, Keys, Sort, Updated
 from fhir_server.exchange import Server
@@ -94,6 +96,7 @@ class _Export:
     def __init__(self, work: Work, patients: list[str] | None) -> None:
         self._work = work
         self._server = work.server
+        self._caller = work.caller
         self._patients = patients
         self._file: _File | None = None
         self._late: dict[str, Stored] = {}  # met after they had changed: their turn comes at the end of the type
@@ -124,7 +127,9 @@ class _Export:
     async def _segment(self, asked: conditions.Query, number: int, *, after: str | None, seen: set[str] | None) -> None:
         count = _LEAST_ROWS if asked.type in ("Binary", "DocumentReference", "Media") else _MOST_ROWS
         while True:
-            page = await self._server.store.search(replace(asked, count=count, after=after), caller=self._work.caller)
+            query = replace(asked, count=count, after=after)
+            async with inner.page(self._server, self._trace()):
+                page = await self._server.store.search(query, caller=self._caller)
             late = {row.id: row for row in page.rows if row.updated > self._work.started}
             self._late |= late
             rows = [row for row in page.rows if row.id not in late and self._wanted(row)]
@@ -142,6 +147,11 @@ class _Export:
                 self._work.progress["place"] = (number, after)
                 await self._save()
             await asyncio.sleep(0)
+
+    def _trace(self) -> Trace:
+        """Of a page: its row names the export by the address that began it."""
+        now = clock.micros(self._server.now())
+        return Trace(self._caller, now, "operation $export", "fhir", self._work.asked["url"], self._work.row.id)
 
     async def _then(self, row: Stored) -> Stored | None:
         """The version of the moment of the request; None when there was none."""

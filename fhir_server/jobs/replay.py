@@ -12,6 +12,7 @@ from typing import Any
 
 from common import errors
 from fhir_server import bundle, entries, exchange, routes
+from fhir_server.audit import inner
 from fhir_server.exchange import Answer, Prefer, Request
 from fhir_server.jobs import job
 from fhir_server.jobs.job import Work
@@ -65,7 +66,7 @@ async def run(work: Work) -> None:
 
 async def _answered(work: Work, request: Request) -> bytes:
     try:
-        answer: Answer = await routes.run(work.server, request)
+        answer: Answer = await inner.traced(work.server, request, routes.run)
         if answer.media is not None and answer.body:
             raise exchange.unavailable("Cette réponse n'est pas une ressource : demandez-la sans respond-async")
     except errors.Unavailable:

@@ -59,7 +59,7 @@ async def run(request: operations.OperationRequest) -> Resource:
         first = dates.asked(since)[0] if since else dates.BEGINNING
     except ValueError:
         raise errors.Unreadable("_since : une date", at="http._since") from None
-    found = await door.of_patient(request.server, patient, first, min(number, MOST))
+    found = await door.of_patient(request.server, patient, request.caller, since=first, count=min(number, MOST))
     lines = [_line(kept) for kept in found if kept.values["status"] < "4" or events.is_write(kept)]
     return {"resourceType": "Parameters", "parameter": lines}
 

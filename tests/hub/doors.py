@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from fhir_server import access, app
+from fhir_server.jobs import runner
 from fhir_server.rights import sharing
 from hub import serve, signin
 from hub.rights import worn
@@ -21,14 +22,17 @@ Resource = dict[str, Any]
 class Api:
     """`api("nadia")` is a client that acts as Nadia; `api("system")` one that sees everything."""
 
-    def __init__(self, hub: Room) -> None:
+    def __init__(self, hub: Room, jobs: runner.Runner | None = None) -> None:
         self.hats = worn.Hats(hub.store)
         served = app.build_app(
             hub.store,
             authenticate=self._who,
             operations=serve.operations_of(hub, self.hats),
             now=hub.now,
+            jobs=jobs,
         )
+        if jobs is not None:
+            jobs.start()
         self._transport = httpx.ASGITransport(served, raise_app_exceptions=True)
 
     async def _who(self, token: str) -> access.Caller:
