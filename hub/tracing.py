@@ -32,6 +32,8 @@ def check(data: Data = None, database_url: Database = None) -> None:
 
     report = _with_room(data, database_url, ask)
     typer.echo(f"{report.rows} lignes, {report.chains} chaînes, {report.unsealed} pas encore scellées")
+    if report.without_head:
+        typer.echo(f"{report.without_head} chaînes dont la fin est gardée sur une autre machine, ou ne l'est plus")
     for one in report.broken[:MOST_LINES]:
         typer.echo(one, err=True)
     raise SystemExit(1 if report.broken else 0)

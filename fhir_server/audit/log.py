@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -57,8 +58,14 @@ class Kept(Protocol):
     async def chains(self) -> list[int]:
         """Every chain that there is, oldest first."""
 
-    async def rows(self, chain: int, numbers: list[int] | None) -> list[Row]:
-        """These rows, or all of a chain, in order."""
+    async def rows(self, chain: int, numbers: list[int]) -> list[Row]:
+        """These rows, in order."""
+
+    async def following(self, chain: int, after: int, count: int) -> list[Row]:
+        """Rows of a chain whose number is higher, in order."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[Kept]:
+        """All of one moment, however many write meanwhile. Raises Unavailable."""
 
     async def found_by(self) -> tuple[int, int, int]:
         """Of all that rows are found by: how many, and the sums of keys and times, each modulo `MODULUS`."""

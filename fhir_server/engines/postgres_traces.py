@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fhir_server import index
-from fhir_server.audit.log import MODULUS, Seal
+from fhir_server.audit.log import MODULUS, Kept, Seal
 from fhir_server.audit.trace import Ref, Row
 from fhir_server.engines.connections import Connection, Connections, translated
 from fhir_server.engines.sqlite_seen import packed, unpacked
@@ -17,10 +18,8 @@ SEAL = "INSERT INTO seal (part, k, at, numbers, mac) VALUES ($1, $2, $3, $4, $5)
 PATIENTS = "SELECT type, fid, patient FROM resource WHERE address = ANY($1::bigint[]) AND patient <> 0"
 SEALS = "SELECT part, k, at, numbers, mac FROM seal WHERE part = $1 ORDER BY k"
 CHAINS = "SELECT part FROM trace UNION SELECT part FROM seal ORDER BY part"
-ROWS = """
-SELECT part, n, at, body, mac, keys FROM trace
-WHERE part = $1 AND ($2::bigint[] IS NULL OR n = ANY($2::bigint[])) ORDER BY n
-"""
+ROWS = "SELECT part, n, at, body, mac, keys FROM trace WHERE part = $1 AND n > $2 ORDER BY n LIMIT $3"
+SOME = "SELECT part, n, at, body, mac, keys FROM trace WHERE part = $1 AND n = ANY($2::bigint[]) ORDER BY n"
 FOUND_BY = f"""
 SELECT COUNT(*), COALESCE(SUM(key % {MODULUS}), 0)::bigint, COALESCE(SUM(at % {MODULUS}), 0)::bigint FROM trace_of
 """
@@ -44,10 +43,24 @@ async def insert(connection: Connection, rows: Sequence[Row]) -> None:
 
 
 class PostgresTraces:
-    """On connections for look-ups."""
+    """On connections for look-ups, or on `one` alone."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, one: Connection | None = None) -> None:
         self._connections = connections
+        self._one = one
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Kept]:
+        """In one transaction that only reads."""
+        async with self._connections.one() as connection:
+            with translated():
+                transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+                await transaction.start()
+            try:
+                yield PostgresTraces(self._connections, connection)
+            finally:
+                with translated():
+                    await transaction.rollback()
 
     async def keep(self, rows: list[Row], seal: Seal) -> None:
         """Durable together when it returns."""
@@ -70,10 +83,13 @@ class PostgresTraces:
         """Oldest first."""
         return [row[0] for row in await self._fetch(CHAINS)]
 
-    async def rows(self, chain: int, numbers: list[int] | None) -> list[Row]:
+    async def rows(self, chain: int, numbers: list[int]) -> list[Row]:
         """In order."""
-        found = await self._fetch(ROWS, chain, numbers)
-        return [Row(row[0], row[1], row[2], row[3], row[4], unpacked(row[5])) for row in found]
+        return [_row(one) for one in await self._fetch(SOME, chain, numbers)]
+
+    async def following(self, chain: int, after: int, count: int) -> list[Row]:
+        """In order."""
+        return [_row(one) for one in await self._fetch(ROWS, chain, after, count)]
 
     async def found_by(self) -> tuple[int, int, int]:
         """In one pass."""
@@ -90,5 +106,11 @@ class PostgresTraces:
 
     async def _fetch(self, sql: str, *values: Any) -> list[Any]:
         with translated():
+            if self._one is not None:
+                return list(await self._one.fetch(sql, *values))
             async with self._connections.one() as connection:
                 return list(await connection.fetch(sql, *values))
+
+
+def _row(found: Any) -> Row:
+    return Row(found[0], found[1], found[2], found[3], found[4], unpacked(found[5]))

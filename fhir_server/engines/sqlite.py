@@ -89,7 +89,7 @@ class Sqlite:
         self._writer = sqlite_writer.Writer(path)
         self.bulk: Bulk = sqlite_bulk.Bulk(self._all, self._writer)
         self.notices: Notices = sqlite_notices.SqliteNotices(self._all, self._writer)
-        self.traces: Kept = sqlite_traces.SqliteTraces(self._all, self._writer)
+        self.traces: Kept = sqlite_traces.SqliteTraces(self._all, self._writer, lambda: sqlite_writer.connect(path))
 
     @classmethod
     def open(cls, path: Path, worker: int) -> Sqlite:

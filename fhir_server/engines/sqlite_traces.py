@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
-from fhir_server.audit.log import MODULUS, Seal
+from common import errors
+from fhir_server.audit.log import MODULUS, Kept, Seal
 from fhir_server.audit.trace import Ref, Row
 from fhir_server.engines import sqlite_rows
 from fhir_server.engines.sqlite_seen import packed, unpacked
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 _PATIENT = "SELECT type, fid, patient FROM resource WHERE type = ? AND fid IN (SELECT value FROM json_each(?))"
 _SEALS = "SELECT part, k, at, numbers, mac FROM seal WHERE part = ? ORDER BY k"
 _CHAINS = "SELECT part FROM trace UNION SELECT part FROM seal ORDER BY part"
-_ROWS = "SELECT part, n, at, body, mac, keys FROM trace WHERE part = ? ORDER BY n"
+_ROWS = "SELECT part, n, at, body, mac, keys FROM trace WHERE part = ? AND n > ? ORDER BY n LIMIT ?"
 _SOME = (
     "SELECT part, n, at, body, mac, keys FROM trace WHERE part = ? AND n IN (SELECT value FROM json_each(?)) ORDER BY n"
 )
@@ -45,11 +47,30 @@ def insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 
 class SqliteTraces:
-    """`fetch` reads all rows of a statement."""
+    """`fetch` reads all rows of a statement, `connect` opens one more connection."""
 
-    def __init__(self, fetch: Fetch, writer: Writer) -> None:
+    def __init__(self, fetch: Fetch, writer: Writer, connect: Callable[[], sqlite3.Connection]) -> None:
         self._fetch = fetch
         self._writer = writer
+        self._connect = connect
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Kept]:
+        """In one transaction that only reads."""
+        try:
+            connection = self._connect()
+        except sqlite3.Error as problem:
+            raise _unavailable() from problem
+
+        def fetch(sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+            try:
+                return connection.execute(sql, values).fetchall()
+            except sqlite3.Error as problem:
+                raise _unavailable() from problem
+
+        with closing(connection):
+            fetch("BEGIN", ())
+            yield SqliteTraces(fetch, self._writer, self._connect)
 
     async def keep(self, rows: list[Row], seal: Seal) -> None:
         """Durable together when it returns."""
@@ -76,10 +97,13 @@ class SqliteTraces:
         """Oldest first."""
         return [row[0] for row in self._fetch(_CHAINS, ())]
 
-    async def rows(self, chain: int, numbers: list[int] | None) -> list[Row]:
+    async def rows(self, chain: int, numbers: list[int]) -> list[Row]:
         """In order."""
-        found = self._fetch(_ROWS, (chain,)) if numbers is None else self._fetch(_SOME, (chain, json.dumps(numbers)))
-        return [Row(row[0], row[1], row[2], row[3], row[4], unpacked(row[5])) for row in found]
+        return [_row(one) for one in self._fetch(_SOME, (chain, json.dumps(numbers)))]
+
+    async def following(self, chain: int, after: int, count: int) -> list[Row]:
+        """In order."""
+        return [_row(one) for one in self._fetch(_ROWS, (chain, after, count))]
 
     async def found_by(self) -> tuple[int, int, int]:
         """In one pass."""
@@ -93,3 +117,11 @@ class SqliteTraces:
         place = (*span, *(before or LAST), count)
         rows = self._fetch(_OF_ALL, place) if key is None else self._fetch(_OF_KEY, (key, *place))
         return [(at, chain, n, body) for at, chain, n, body in rows]
+
+
+def _row(found: tuple[Any, ...]) -> Row:
+    return Row(found[0], found[1], found[2], found[3], found[4], unpacked(found[5]))
+
+
+def _unavailable() -> errors.Unavailable:
+    return errors.Unavailable("la base ne répond pas ; réessayez")
