@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from bench import load, region, report, served, targets
 from bench.targets import Place, Target
 from fhir_server.r4 import load as definitions
 from hub import database as databases
-from hub import settings
+from hub import settings, terms
 from identity import tokens
 
 CEILINGS = {"inbox_p95_ms": 100.0, "conversation_p95_ms": 100.0, "overhead": 1.5}
@@ -94,8 +94,9 @@ def run(
 
 def _token(place: Place) -> str:
     given = "" if place.database.startswith("sqlite") else place.database
-    kept = databases.kept_tokens(settings.Settings(data=place.folder, database=given))
-    return kept.mint(tokens.Identity("person", region.CALLER, client="web", name="Banc"), timedelta(hours=2))
+    config, caller = settings.Settings(data=place.folder, database=given), tokens.Identity("person", region.CALLER)
+    databases.acceptances_of(config).accept(caller.person, terms.text(config).version)
+    return databases.kept_tokens(config).mint(replace(caller, client="web", name="Banc"), timedelta(hours=2))
 
 
 def _measured(run: Run, made: region.Made, rounds: int) -> list[report.Row]:

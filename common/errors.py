@@ -7,6 +7,7 @@ One small tree, raised deep and translated once, at the door:
     ├── Unreadable        400  the bytes or the request itself cannot be understood
     ├── Unauthenticated   401  no token, or one that is unknown or expired
     ├── Forbidden         403  known, but not allowed
+    │   └── TermsPending      the terms of use in force are to be accepted first
     ├── NotFound          404  does not exist, or the caller may not know that it does
     │   └── UnknownPatient     HL7 application error 902
     ├── NotAllowed        405  the interaction does not exist here
@@ -71,6 +72,10 @@ class Unauthenticated(HubError):
 
 class Forbidden(HubError):
     code, status, fhir, hl7_application, smtp = "forbidden", 403, "forbidden", "901", "550 5.7.1"
+
+
+class TermsPending(Forbidden):
+    code = "terms-pending"
 
 
 class NotFound(HubError):

@@ -28,6 +28,8 @@ OPEN_TYPES = frozenset(
 # `patient/…` means the patient of the launch (SMART App Launch, scopes-and-launch-context); no launch here chooses one
 # yet, so that such a scope covers nothing.
 _SCOPE = re.compile(r"^(user|system)/([A-Z][A-Za-z]+|\*)\.(\*|c?r?u?d?s?|read|write)$")
+# Clients that are ways into our own app, and no software of others.
+OWN_APP = frozenset({"web", "psc", "password", "passkey"})
 _V1 = {"read": "rs", "write": "cud", "*": "cruds"}
 
 
@@ -48,7 +50,7 @@ class Caller:
     software; `scopes` SMART v2 scopes, empty means all that the memberships allow. `circles` are the keys by which
     circles of care and consents know them, their structure among these; `structure` is the key of that structure.
     `kinds` and `writes` are bits of the kinds of data that their profession may read and write (`rights.sharing`),
-    `corps` which masks hide from them.
+    `corps` which masks hide from them. `delegate` is the hat of who acts in the name of `actor`, "" for themselves.
     """
 
     actor: str | None
@@ -61,6 +63,7 @@ class Caller:
     kinds: int = sharing.ALL_KINDS
     writes: int = sharing.ALL_KINDS
     corps: int = 0
+    delegate: str = ""
 
 
 SYSTEM = Caller(actor=None, client="hub", memberships=None, name="Spico Hub")

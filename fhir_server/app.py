@@ -218,7 +218,7 @@ class App:
         asked = "/".join(request.segments)
         if scope["query_string"]:
             asked += f"?{scope['query_string'].decode('latin-1')}"
-        door = "app" if request.caller.client == "web" else "fhir"
+        door = "app" if request.caller.client in access.OWN_APP else "fhir"
         return trace.Trace(request.caller, clock.micros(self._server.now()), "", door, asked, request.id)
 
     def _end(self, traced: trace.Trace | None, answer: Answer) -> None:

@@ -18,7 +18,8 @@ import typer
 from common import errors
 from connectors.hospital import mllp
 from fhir_server import access, store
-from hub import database, settings, signin, tracing
+from hub import database, settings, signin, terms, tracing
+from hub.accounts import command as accounts
 from hub.rights import command as rights
 from identity import tokens
 
@@ -35,6 +36,7 @@ app.add_typer(db_app, name="db")
 app.add_typer(client_app, name="client")
 app.add_typer(rights.app, name="rights")
 app.add_typer(tracing.app, name="audit")
+app.add_typer(accounts.app, name="account")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (HUB_DATA).")]
 Database = Annotated[str | None, typer.Option("--database", help="PostgreSQL URL (HUB_DATABASE); default SQLite.")]
@@ -166,6 +168,8 @@ def token(
         identity = tokens.Identity("client", client=client or "", scopes=tuple(scope.split()), name=client or "")
     config = _settings(data, database_url)
     database.prepare(config)
+    if persona:  # a made-up person accepts the terms by being used
+        database.acceptances_of(config).accept(identity.person, terms.text(config).version)
     typer.echo(database.kept_tokens(config).mint(identity, lifetime))
 
 

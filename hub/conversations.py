@@ -76,6 +76,12 @@ def message(header: str, *, sender: str, sent: datetime, text: str, documents: I
     }
 
 
+def prepared_by(message: Resource) -> str:
+    """Who prepared and sent it in its sender's name, `PractitionerRole/x`; "" when the sender did."""
+    held = (one for one in message.get("extension", ()) if one.get("url") == systems.PREPARED_BY)
+    return next((str(one.get("valueReference", {}).get("reference", "")) for one in held), "")
+
+
 def inbox_entry(
     header: str, member: str, *, patient: Resource | None, read: bool, token: str, now: datetime
 ) -> Resource:

@@ -11,7 +11,7 @@ import sqlalchemy as sql
 from common import clock
 from hub import settings
 from hub.migrations import run as migrations
-from identity import clients, tokens
+from identity import acceptances, accounts, clients, tokens
 
 SQLITE_WAIT_SECONDS = 30.0
 
@@ -38,3 +38,13 @@ def kept_tokens(config: settings.Settings) -> tokens.Tokens:
 def softwares(config: settings.Settings) -> clients.Clients:
     """The registered softwares of this database."""
     return clients.Clients(engine(config), clock.system)
+
+
+def accounts_of(config: settings.Settings) -> accounts.Accounts:
+    """The accounts of people without a card in this database."""
+    return accounts.Accounts(engine(config), clock.system)
+
+
+def acceptances_of(config: settings.Settings) -> acceptances.Acceptances:
+    """Who accepted which terms of use, in this database."""
+    return acceptances.Acceptances(engine(config), clock.system)

@@ -91,7 +91,7 @@ def limited(check: Authenticate, rate: float) -> Authenticate:
 
     async def checked(token: str) -> access.Caller:
         caller = await check(token)
-        if caller.memberships is not None and (wait := limiter.wait((caller.actor, caller.client))):
+        if caller.memberships is not None and (wait := limiter.wait((caller.delegate or caller.actor, caller.client))):
             raise errors.TooMany(f"trop de requêtes à la fois : reprenez dans {wait:.1f} s")
         return caller
 

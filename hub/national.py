@@ -30,11 +30,13 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 class National:
     """Sign-in through Pro Santé Connect. `origin` is our public address, without a path."""
 
-    def __init__(self, provider: openid.Provider, room: Room, kept: tokens.Tokens, *, origin: str) -> None:
+    def __init__(
+        self, provider: openid.Provider, room: Room, kept: tokens.Tokens, hats: profiles.Profiles, *, origin: str
+    ) -> None:
         self._provider = provider
         self._room = room
         self._tokens = kept
-        self._profiles = profiles.Profiles(room, kept)
+        self._profiles = hats
         self._redirect = f"{origin}{CAME_BACK}"
 
     async def begin(self, back: str) -> tuple[str, str]:
@@ -53,10 +55,6 @@ class National:
         signed_in = await self._provider.finish(answer, openid.Begun(**kept), self._redirect)
         practitioner = await self._practitioner(signed_in.claims)
         return await self._profiles.arrived(f"Practitioner/{practitioner['id']}", _proved(signed_in), back)
-
-    async def wear(self, ticket: str, actor: str) -> str:
-        """A token for one of the hats of a ticket, once. Raises Unauthenticated, Forbidden for another hat."""
-        return await self._profiles.wear(ticket, actor)
 
     async def behind(self, access_token: str, clients: Collection[str], role: str = "") -> tokens.Identity:
         """The person whose access token of Pro Santé Connect a software shows, in one of their hats.
@@ -92,7 +90,9 @@ class National:
         return active[0]
 
 
-def build(config: settings.Settings, room: Room, kept: tokens.Tokens, *, origin: str) -> National | None:
+def build(
+    config: settings.Settings, room: Room, kept: tokens.Tokens, hats: profiles.Profiles, *, origin: str
+) -> National | None:
     """As set; None when no provider is. Raises Unreadable for settings that are not complete, or not safe."""
     if not config.psc_discovery:
         return None
@@ -103,7 +103,7 @@ def build(config: settings.Settings, room: Room, kept: tokens.Tokens, *, origin:
         raise errors.Unreadable("psc_client_id et psc_client_secret_file sont nécessaires", at="psc_client_id")
     secret = config.psc_client_secret_file.read_text().strip()
     registration = openid.Registration(config.psc_discovery, config.psc_client_id, secret, acr=config.psc_acr)
-    return National(openid.Provider(registration, room.now), room, kept, origin=origin)
+    return National(openid.Provider(registration, room.now), room, kept, hats, origin=origin)
 
 
 def _numbers(claims: Mapping[str, Any]) -> Iterable[str]:

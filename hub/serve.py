@@ -31,7 +31,7 @@ from fhir_server.r4 import load
 from fhir_server.subscriptions import operations as subscribing
 from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
-from hub import database, feed, fence, keys, national, oauth, settings, signin, site, topics, upkeep
+from hub import database, feed, fence, keys, oauth, settings, signin, site, topics, upkeep
 from hub.flows import deliver, hospital_document, mail_in, notify
 from hub.operations import dossier, emergency, explain_access, who_looked
 from hub.rights import worn
@@ -130,15 +130,14 @@ async def opened(config: settings.Settings, worker: int = COMMANDS) -> AsyncIter
 async def application(room: Room, config: settings.Settings, base: str, jobs: runner.Runner) -> Any:
     """The FHIR dispatcher with the operations, in front of health, metrics and the pages."""
     kept = database.kept_tokens(config)
-    whole = national.build(config, room, kept, origin=base.removesuffix("/fhir"))
     hats = worn.Hats(room.store)
-    people = signin.SignIn(kept, hats, demo=config.demo, national=whole)
+    people = signin.build(config, room, kept, hats, origin=base.removesuffix("/fhir"))
     checked = assertions.Assertions(kept.engine, clock.system)
-    authority = oauth.Authority(kept, checked, base=base, national=whole)
+    authority = oauth.Authority(kept, checked, base=base, national=people.ways.national)
     live = feed.Feed(room.store.shows)
     room.store.listen(live.publish)
     outside = site.build(room.store, lambda: fhir.openapi())
-    outside.include_router(oauth.router(authority, whole))
+    outside.include_router(oauth.router(authority, people.ways.national))
     wanted = topics.setting(config, room.definitions, room.now)
     fhir = app.build_app(
         room.store,

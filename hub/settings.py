@@ -58,6 +58,9 @@ class Settings:
     psc_client_id: str = _doc("how Pro Santé Connect knows us", "")
     psc_client_secret_file: Path | None = _doc("file with the secret that Pro Santé Connect gave us", None)
     psc_acr: str = _doc("level of authentication that is demanded of Pro Santé Connect", "eidas1")
+    terms_file: Path | None = _doc(
+        "terms of use that people accept, a text whose first line is `Version …`; default: ours", None
+    )
     public_url: str = _doc("address that clients reach us at, `https://hub.example`; empty: `http://HOST:PORT`", "")
     hooks_allow: str = _doc(
         "networks besides the public ones that subscriptions may call (CIDR list), also by http", ""

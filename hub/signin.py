@@ -12,10 +12,14 @@ from datetime import timedelta
 
 from common import clock, errors
 from fhir_server import access
+from hub import national, settings, terms
+from hub.accounts import delegating, enter, means, own, setup
 from hub.national import National
+from hub.profiles import Arrived, Profiles
 from hub.rights import worn
+from hub.room import Room
 from hub.seed import small
-from identity import tokens
+from identity import acceptances, tokens
 
 PERSON_LIFETIME = timedelta(hours=12)
 CLIENT_LIFETIME = timedelta(hours=12)
@@ -43,25 +47,57 @@ class Session:
     is_this: bool
 
 
-class SignIn:
-    """What the doors and the pages use: `check` a token; in the demo, make one for a `persona`.
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Every way to come in: with a card (None where it is not set up), or with the means of an account.
 
-    `national` is the sign-in through Pro Santé Connect, None where it is not set up.
+    Then what everybody meets inside: `profiles` to choose from, `terms` to accept, and `delegating`.
     """
 
-    def __init__(self, kept: tokens.Tokens, hats: worn.Hats, *, demo: bool, national: National | None = None) -> None:
+    national: National | None
+    enter: enter.Enter
+    setup: setup.Setup
+    own: own.Own
+    profiles: Profiles
+    terms: terms.Terms
+    delegating: delegating.Delegating
+
+
+class SignIn:
+    """What the doors and the pages use: `check` a token; in the demo, make one for a `persona`."""
+
+    def __init__(self, kept: tokens.Tokens, hats: worn.Hats, ways: Ways, *, demo: bool) -> None:
         self._tokens = kept
         self._hats = hats
         self._demo = demo
-        self.national = national
+        self.ways = ways
 
     async def check(self, token: str) -> access.Caller:
-        """The caller behind a token. Raises Unauthenticated."""
-        return await self._hats.caller(await self._tokens.check(token))
+        """The caller behind a token. Raises Unauthenticated, TermsPending."""
+        identity = await self._tokens.check(token)
+        await self.ways.terms.check(identity)
+        return await self._hats.caller(identity)
+
+    async def accept(self, token: str) -> None:
+        """The person of this token accepts the terms of use. Raises Unauthenticated."""
+        await self.ways.terms.accept(await self._tokens.check(token))
+
+    async def accepted(self, token: str) -> list[tuple[str, str]]:
+        """What they accepted: versions and instants, the latest first. Raises Unauthenticated."""
+        found = await self.ways.terms.accepted(await self._tokens.check(token))
+        return [(one.version, _text(one.at)) for one in found]
 
     async def forget(self, token: str) -> None:
         """Signed out: the token opens nothing any more."""
         await asyncio.to_thread(self._tokens.revoke, token)
+
+    async def waiting(self, ticket: str) -> Arrived:
+        """Somebody who came in and has not chosen a hat yet. Raises Unauthenticated, Forbidden."""
+        return await self.ways.profiles.waiting(ticket)
+
+    async def wear(self, ticket: str, actor: str) -> str:
+        """A token for one of the hats of who came in, once. Raises Unauthenticated, Forbidden for another hat."""
+        return await self.ways.profiles.wear(ticket, actor)
 
     async def sessions(self, token: str) -> list[Session]:
         """Where the person of this token is signed in."""
@@ -75,10 +111,30 @@ class SignIn:
         await asyncio.to_thread(self._tokens.end_session, token, id)
 
     async def persona(self, name: str) -> str:
-        """A token for the one-tap tiles. Raises Forbidden outside the demo, NotFound for an unknown persona."""
+        """A token for the one-tap tiles, whose people accept the terms by the tap.
+
+        Raises Forbidden outside the demo, NotFound for an unknown persona.
+        """
         if not self._demo:
             raise errors.Forbidden("les connexions en un geste n'existent que dans la démonstration")
-        return await asyncio.to_thread(self._tokens.mint, persona(name, client="web"), PERSON_LIFETIME)
+        identity = persona(name, client="web")
+        await self.ways.terms.accept(identity)
+        return await asyncio.to_thread(self._tokens.mint, identity, PERSON_LIFETIME)
+
+
+def build(config: settings.Settings, room: Room, kept: tokens.Tokens, hats: worn.Hats, *, origin: str) -> SignIn:
+    """As set. Raises Unreadable for settings that are not complete, or not safe."""
+    profiles, held = Profiles(room, kept), means.build(room, kept, origin=origin)
+    ways = Ways(
+        national.build(config, room, kept, profiles, origin=origin),
+        enter.Enter(held, profiles),
+        setup.Setup(held, profiles, room),
+        own.Own(held, kept, profiles, room),
+        profiles,
+        terms.Terms(terms.text(config), acceptances.Acceptances(kept.engine, room.now), origin=origin),
+        delegating.Delegating(room, kept),
+    )
+    return SignIn(kept, hats, ways, demo=config.demo)
 
 
 def _text(micros: int) -> str:

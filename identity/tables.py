@@ -1,8 +1,8 @@
-"""Where are bearer tokens kept, and the softwares that may ask for them?"""
+"""Where are bearer tokens kept, the softwares that may ask for them, and the accounts of people without a card?"""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text
 
 metadata = MetaData()
 
@@ -20,6 +20,8 @@ token = Table(
     # Of a national sign-in: `issuer#sub`, and `issuer#sid` when the provider names its sessions.
     Column("subject", Text, nullable=False, server_default="", index=True),
     Column("session", Text, nullable=False, server_default=""),
+    # Who acts for `actor`: their PractitionerRole and Practitioner, blank separated; empty: `actor` themselves.
+    Column("delegate", Text, nullable=False, server_default=""),
     Column("created", BigInteger, nullable=False),  # microseconds since 1970, UTC
     Column("expires", BigInteger, nullable=False),
 )
@@ -43,6 +45,81 @@ used = Table(
     metadata,
     Column("digest", LargeBinary, primary_key=True),
     Column("expires", BigInteger, nullable=False, index=True),  # seconds since 1970, UTC
+)
+
+# Somebody who signs in without a card (`accounts.py`); times in microseconds since 1970, UTC, 0 for never.
+account = Table(
+    "account",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("practitioner", Text, nullable=False, unique=True),  # Practitioner/x
+    Column("mail", Text, nullable=False, unique=True),  # folded
+    Column("password", Text, nullable=False),  # Argon2id; empty: none
+    Column("totp", Text, nullable=False),  # the secret of one-time codes, sealed; empty: none
+    Column("step", BigInteger, nullable=False),  # the last time step whose code was used
+    Column("created", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),  # the last sign-in
+    Column("warned", BigInteger, nullable=False),  # that it will be closed
+    Column("closed", BigInteger, nullable=False),
+)
+
+# A link that lets somebody set their means of signing in, once.
+invitation = Table(
+    "invitation",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("account", Text, nullable=False, index=True),
+    Column("expires", BigInteger, nullable=False),
+)
+
+# Codes on paper, each of which stands once for the second factor.
+recovery = Table(
+    "recovery",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("account", Text, nullable=False, index=True),
+)
+
+# WebAuthn credentials (`passkeys.py`).
+passkey = Table(
+    "passkey",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("account", Text, nullable=False, index=True),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("uses", BigInteger, nullable=False),  # the counter of the authenticator
+    Column("name", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+)
+
+# Tries that went wrong (`attempts.py`).
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("tries", Integer, nullable=False),
+    Column("expires", BigInteger, nullable=False, index=True),  # seconds since 1970, UTC
+)
+
+# Which terms of use a person has accepted, and when (`acceptances.py`).
+acceptance = Table(
+    "acceptance",
+    metadata,
+    Column("person", Text, primary_key=True),  # Practitioner/x
+    Column("version", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+
+# Who may act for whom (`delegations.py`).
+delegation = Table(
+    "delegation",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("giver", Text, nullable=False, index=True),  # PractitionerRole/x that is acted for
+    Column("delegate", Text, nullable=False, index=True),  # PractitionerRole/y that acts
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
 )
 
 

@@ -28,7 +28,8 @@ class Identity:
     """`kind` is person (somebody acts), client (software on its own) or system (the machine's operator).
 
     `subject` (`issuer#sub`) and `session` (`issuer#sid`, "" when unknown) name the sign-in elsewhere that it came from,
-    which may end there.
+    which may end there. `delegate` are the PractitionerRole and the Practitioner of who acts for `actor`, blank
+    separated, "" when that is the person themselves.
     """
 
     kind: str
@@ -39,6 +40,12 @@ class Identity:
     name: str = ""
     subject: str = ""
     session: str = ""
+    delegate: str = ""
+
+    @property
+    def person(self) -> str:
+        """Who it really is, under whatever hat: `Practitioner/x`, or a structure; "" for software alone."""
+        return self.delegate.partition(" ")[2] or next(iter(self.also), self.actor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ class Tokens:
             "kind": identity.kind,
             "subject": identity.subject,
             "session": identity.session,
+            "delegate": identity.delegate,
             "created": clock.micros(now),
             "expires": clock.micros(now + lifetime),
         }
@@ -118,8 +126,7 @@ class Tokens:
             own = connection.execute(tables.token.select().where(columns.digest == mine)).mappings().first()
             if own is None or own["kind"] != "person":
                 return []
-            # Whoever has several hats is one person.
-            same = columns.also == own["also"] if own["also"] else columns.actor == own["actor"]
+            same = _same_person(own)
             query = tables.token.select().where(columns.kind == "person", columns.expires > now, same)
             rows = connection.execute(query.order_by(columns.created.desc())).mappings().all()
         found = []
@@ -138,6 +145,10 @@ class Tokens:
             ended = [one for one in digests if _name(one) == id]
             connection.execute(tables.token.delete().where(columns.digest.in_(ended)))
         self._known = {known: held for known, held in self._known.items() if _name(_digest(known)) != id}
+
+    def forget_of(self, actor: str) -> None:
+        """Ask the database again about the tokens of an actor."""
+        self._known = {text: held for text, held in self._known.items() if held[1].actor != actor}
 
     async def check(self, text: str) -> Identity:
         """The identity behind a token. Raises Unauthenticated when unknown or expired, Unavailable."""
@@ -169,8 +180,18 @@ class Tokens:
             name=row["name"],
             subject=row["subject"],
             session=row["session"],
+            delegate=row["delegate"],
         )
         return Told(identity, row["created"], row["expires"])
+
+
+def _same_person(own: sql.RowMapping) -> sql.ColumnElement[bool]:
+    """Whoever has several hats is one person, also where they act for another; the other sees them too."""
+    also, actor, delegate = (tables.token.c[name] for name in ("also", "actor", "delegate"))
+    person = own["delegate"].partition(" ")[2] or own["also"]
+    return (
+        sql.or_(delegate.endswith(f" {person}", autoescape=True), also == person) if person else actor == own["actor"]
+    )
 
 
 def _name(digest: bytes) -> str:

@@ -24,6 +24,7 @@ MESSAGE_ID = f"{HUB}/NamingSystem/message-id"
 PATIENT_CONVERSATION = f"{HUB}/NamingSystem/patient-conversation"
 
 PREFERRED_CHANNEL = f"{HUB}/StructureDefinition/preferred-channel"
+PREPARED_BY = f"{HUB}/StructureDefinition/prepared-by"
 ORIGINAL_MAIL = f"{HUB}/StructureDefinition/original-mail"
 
 FR_CORE = "https://hl7.fr/ig/fhir/core"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -158,6 +159,14 @@ def region(folder: Path, **settings: str) -> Region:
     port = free_port()
     hub = Hub(folder / "hub", mail_smtp_port=str(port), **settings)
     return Region(hub, Operator(folder / "operator", smtp_port=port, hub_smtp=int(hub.ports["smtp"])))
+
+
+def accept_terms(browser: httpx.Client) -> None:
+    """As somebody who has just signed in for the first time."""
+    page = browser.get("/cgu").text
+    form = dict(re.findall(r'name="(csrf|version)" value="([^"]+)"', page))
+    origin = {"Origin": str(browser.base_url).rstrip("/")}
+    assert browser.post("/cgu", data=form, headers=origin).status_code == 303, page
 
 
 def resources(bundle: dict[str, Any], type: str) -> list[dict[str, Any]]:

@@ -23,7 +23,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common import clock, errors
 from common.events import Events, emit
 from web import assets, fhir, layout, live, session
-from web.pages import api, conversation, document, inbox, message, national, sessions, signin
+from web.pages import (
+    account,
+    activation,
+    api,
+    conversation,
+    document,
+    hats,
+    inbox,
+    message,
+    national,
+    passkey,
+    password,
+    sessions,
+    signin,
+    terms,
+)
 from web.room import Feed, Persona, Room, SignIn
 
 MAX_BODY = 16 * 1024 * 1024  # base64 in a transaction makes it a third more, under the record's 25 MiB
@@ -76,26 +91,7 @@ def build(
 
 
 def _routes(room: Room) -> list[Route]:
-    table: list[tuple[str, str, Handler]] = [
-        ("GET", "/", inbox.page),
-        ("GET", "/fragments/boite", inbox.fragment),
-        ("GET", "/docs", api.page),
-        ("GET", "/connexion", signin.page),
-        ("POST", "/connexion", signin.enter),
-        ("GET", "/connexion/psc", national.leave_for),
-        ("GET", "/connexion/psc/retour", national.come_back),
-        ("POST", "/connexion/profil", national.choose),
-        ("POST", "/deconnexion", signin.leave),
-        ("GET", "/sessions", sessions.page),
-        ("POST", "/sessions/{id}/fin", sessions.end),
-        ("GET", "/conversations/{id}", conversation.page),
-        ("GET", "/fragments/conversations/{id}", conversation.fragment),
-        ("POST", "/conversations/{id}/etat", conversation.mark),
-        ("POST", "/conversations/{id}/messages", message.send),
-        ("GET", "/documents/{id}", document.show),
-        ("GET", "/documents/{id}/{name}", document.show),
-        ("GET", "/live", live.stream),
-    ]
+    table = (*_COMING_IN, *_INSIDE)
     return [Route(path, _endpoint(handler, room), methods=[method]) for method, path, handler in table]
 
 
@@ -125,6 +121,8 @@ def _refused(request: Request, room: Room, refusal: errors.HubError) -> Response
         response: Response = RedirectResponse(f"/connexion?suite={quote(_came_from(request))}", 303)
         session.forget(response)
         return response
+    if isinstance(refusal, errors.TermsPending) and not _is_script(request):
+        return RedirectResponse(f"{terms.PAGE}?suite={quote(_came_from(request))}", 303)
     words = _WORDS.get(refusal.status) or refusal.message[:1].upper() + refusal.message[1:]
     return _shown(request, room, refusal.status, words=words, code=refusal.code)
 
@@ -190,3 +188,45 @@ _WORDS = {
     410: "Ce contenu a été supprimé.",
     503: "Le service ne répond pas pour le moment. Réessayez dans une minute : rien n'a été perdu.",
 }
+_COMING_IN: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "/connexion", signin.page),
+    ("POST", "/connexion", signin.enter),
+    ("GET", "/connexion/psc", national.leave_for),
+    ("GET", "/connexion/psc/retour", national.come_back),
+    ("GET", "/connexion/profil", hats.page),
+    ("POST", "/connexion/profil", hats.choose),
+    ("POST", "/connexion/motdepasse", password.enter),
+    ("GET", "/connexion/code", password.code_page),
+    ("POST", "/connexion/code", password.code),
+    ("POST", "/connexion/cle/demande", passkey.asked),
+    ("POST", "/connexion/cle", passkey.used),
+    ("GET", "/compte/activer/{secret}", activation.page),
+    ("POST", "/compte/activer/{secret}", activation.set_password),
+    ("POST", "/compte/activer/{secret}/cle/demande", passkey.asked_by_link),
+    ("POST", "/compte/activer/{secret}/cle", passkey.made_by_link),
+    ("GET", "/compte", account.page),
+    ("POST", "/compte/motdepasse", account.change_password),
+    ("POST", "/compte/codes", account.new_papers),
+    ("POST", "/compte/cles/demande", passkey.asked_by_owner),
+    ("POST", "/compte/cles", passkey.made_by_owner),
+    ("POST", "/compte/cles/{id}/fin", account.remove_passkey),
+    ("POST", "/compte/delegations", account.give),
+    ("POST", "/compte/delegations/{id}/fin", account.take_back),
+    ("GET", "/cgu", terms.page),
+    ("POST", "/cgu", terms.accept),
+    ("POST", "/deconnexion", signin.leave),
+    ("GET", "/sessions", sessions.page),
+    ("POST", "/sessions/{id}/fin", sessions.end),
+)
+_INSIDE: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "/", inbox.page),
+    ("GET", "/fragments/boite", inbox.fragment),
+    ("GET", "/docs", api.page),
+    ("GET", "/conversations/{id}", conversation.page),
+    ("GET", "/fragments/conversations/{id}", conversation.fragment),
+    ("POST", "/conversations/{id}/etat", conversation.mark),
+    ("POST", "/conversations/{id}/messages", message.send),
+    ("GET", "/documents/{id}", document.show),
+    ("GET", "/documents/{id}/{name}", document.show),
+    ("GET", "/live", live.stream),
+)

@@ -5,7 +5,7 @@ The conductor builds one Room for the process (`app.build`); nothing here is glo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Protocol
@@ -15,6 +15,7 @@ import jinja2
 from common import clock
 from fhir_server import access
 from web import fhir
+from web.ways import Arrived, Ways
 
 
 class Change(Protocol):
@@ -34,39 +35,6 @@ class Feed(Protocol):
     """Changes from the first step of the iteration on; the iterator registers itself before it first waits."""
 
     def subscribe(self, caller: access.Caller) -> AsyncIterator[Change]: ...
-
-
-class Hat(Protocol):
-    """One way of working: `actor` names it, `label` says which it is."""
-
-    @property
-    def actor(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-
-
-class Arrived(Protocol):
-    """Somebody whom Pro Santé Connect named: their hats, a ticket to put one on, and where they wanted to go."""
-
-    @property
-    def hats(self) -> Sequence[Hat]: ...
-    @property
-    def ticket(self) -> str: ...
-    @property
-    def back(self) -> str: ...
-
-
-class National(Protocol):
-    """Sign-in through Pro Santé Connect."""
-
-    async def begin(self, back: str) -> tuple[str, str]:
-        """Where to send the person, and what the browser has to bring back. Raises Unavailable."""
-
-    async def finish(self, answer: Mapping[str, str], sealed: str) -> Arrived:
-        """Who came back. Raises Unauthenticated, Forbidden for whom nobody knows here, Unavailable."""
-
-    async def wear(self, ticket: str, actor: str) -> str:
-        """A token for one of the hats. Raises Unauthenticated, Forbidden."""
 
 
 class Session(Protocol):
@@ -101,17 +69,32 @@ class SignIn(Protocol):
     """Who may come in. Tokens are opaque here."""
 
     @property
-    def national(self) -> National | None:
-        """None where it is not set up."""
+    def ways(self) -> Ways:
+        """How people come in, and what they meet inside."""
 
     async def persona(self, name: str) -> str:
         """A new token for a persona of the demo. Raises NotFound, or Forbidden outside the demo."""
 
     async def check(self, token: str) -> access.Caller:
-        """Who this token stands for. Raises Unauthenticated when unknown, expired or revoked."""
+        """Who this token stands for.
+
+        Raises Unauthenticated when unknown, expired or revoked, TermsPending before the terms are accepted.
+        """
+
+    async def accept(self, token: str) -> None:
+        """The person of this token accepts the terms of use. Raises Unauthenticated."""
+
+    async def accepted(self, token: str) -> Sequence[tuple[str, str]]:
+        """Versions of the terms that they accepted, and instants. Raises Unauthenticated."""
 
     async def forget(self, token: str) -> None:
         """The token stands for nobody from now on."""
+
+    async def waiting(self, ticket: str) -> Arrived:
+        """Somebody who came in and has not chosen a hat yet. Raises Unauthenticated, Forbidden."""
+
+    async def wear(self, ticket: str, actor: str) -> str:
+        """A token for one of the hats of who came in. Raises Unauthenticated, Forbidden."""
 
     async def sessions(self, token: str) -> Sequence[Session]:
         """Where the person of this token is signed in, this session first."""

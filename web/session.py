@@ -24,6 +24,7 @@ from web.room import Room
 COOKIE = "hub_session"
 VISITOR = "hub_visitor"  # before sign-in: a random value that the sign-in form is bound to
 UNDER_WAY = "hub_psc"  # a sign-in at Pro Santé Connect that has begun, sealed
+BROWSER = "hub_browser"  # that somebody came in from here before, sealed
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -103,6 +104,11 @@ def drop_under_way(response: Response) -> None:
     response.delete_cookie(UNDER_WAY, path="/", httponly=True, samesite="lax")
 
 
+def keep_browser(response: Response, value: str, request: Request) -> None:
+    """That this browser is known to its owner, for half a year."""
+    _set(response, BROWSER, value, request, seconds=180 * 24 * 3600)
+
+
 def derived(secret: str) -> str:
     """The form token of a secret that only this browser and we know."""
     return blake2b(secret.encode(), digest_size=16, person=b"hub-form").hexdigest()
@@ -136,6 +142,6 @@ def way_back(value: str) -> str:
     return value if local else "/"
 
 
-def _set(response: Response, name: str, value: str, request: Request) -> None:
+def _set(response: Response, name: str, value: str, request: Request, *, seconds: int | None = None) -> None:
     secure = request.url.scheme == "https"
-    response.set_cookie(name, value, path="/", httponly=True, samesite="lax", secure=secure)
+    response.set_cookie(name, value, path="/", httponly=True, samesite="lax", secure=secure, max_age=seconds)

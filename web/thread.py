@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from markupsafe import Markup
@@ -129,6 +129,7 @@ async def shown(person: SignedIn, room: Room, found: list[Resource]) -> list[Mes
         papers.cited(person.api, found), receipts.ledger(person.api, [one["id"] for one in found])
     )
     references = [one["sender"] for one in found if "sender" in one]
+    references += [{"reference": _prepared_by(one)} for one in found if _prepared_by(one)]
     references += [task["owner"] for tasks in ledger.values() for task in tasks if "owner" in task]
     known = await people.known(person.api, references)
     result, day = [], ""
@@ -160,7 +161,7 @@ def _message(
         id=resource["id"],
         key=_key(resource),
         mine=sender == actor,
-        author=known.get(sender) or people.Person("", "Auteur inconnu"),
+        author=_author(sender, _prepared_by(resource), known),
         day=day,
         starts_day=day != after,
         hour=f"{when.astimezone(room.zone):%H:%M}" if when else "",
@@ -174,6 +175,18 @@ def _message(
         withdrawn=withdrawn,
         urgent=resource.get("priority") in mailbox.URGENT,
     )
+
+
+def _author(sender: str, delegate: str, known: dict[str, people.Person]) -> people.Person:
+    """The sender; with the name of who sent it for them (ACC-14)."""
+    author = known.get(sender) or people.Person("", "Auteur inconnu")
+    acting = known.get(delegate)
+    return replace(author, name=f"{acting.name} pour {author.name}") if acting else author
+
+
+def _prepared_by(resource: Resource) -> str:
+    held = (one for one in resource.get("extension", ()) if one.get("url") == names.PREPARED_BY)
+    return next((names.reference(one.get("valueReference")) for one in held), "")
 
 
 def _medium(resource: Resource) -> str:

@@ -126,9 +126,10 @@ async def _key(server: Server, caller: Caller, given: dict[str, list[str]]) -> t
     agent = next(iter(given.get("agent", ())), "")
     if caller.memberships is None:
         return trace.agent_key(agent) if agent and "," not in agent else None, ""
-    if agent and agent != caller.actor:
+    me = caller.delegate or caller.actor
+    if agent and agent != me:
         raise errors.Forbidden("les traces d'une autre personne se cherchent par patient", at="http.agent")
-    return trace.agent_key(caller.actor or caller.client or ""), ""
+    return trace.agent_key(me or caller.client or ""), ""
 
 
 async def _of(server: Server, ref: str) -> tuple[int, str]:

@@ -19,7 +19,9 @@ def is_own(caller: Caller, one: Kept) -> bool:
     """Did they leave it themselves, or do they see everything?"""
     if caller.memberships is None:
         return True
-    return (caller.actor or caller.client or "") == str(one.values["actor"] or one.values["client"])
+    me = caller.delegate or caller.actor or caller.client or ""
+    # What somebody did in my name is mine too, as long as it is me who asks.
+    return me == str(one.values["actor"] or one.values["client"]) or (bool(me) and me == one.values["on_behalf"])
 
 
 async def about(traces: Traces, found: Sequence[Kept], patients: Iterable[str], caller: Caller) -> list[Kept]:

@@ -103,14 +103,17 @@ def row(trace: Trace, status: str, place: tuple[int, int], *, patients: Iterable
     caller, chain, n = trace.caller, *place
     is_write = status == WRITTEN
     given = _names(trace.given, all=is_write)
-    on_behalf = getattr(caller, "on_behalf", "")
+    # Who acted is the delegate: they answer for it, whosever name stands under it.
+    acted, on_behalf = (caller.delegate, caller.actor) if caller.delegate else (caller.actor, "")
     body = _encode(
         [
-            *(trace.at, caller.actor or "", caller.client or "", caller.name, on_behalf, trace.door, trace.what),
+            *(trace.at, acted or "", caller.client or "", caller.name, on_behalf, trace.door, trace.what),
             *(status, given, trace.query, trace.correlation, trace.purpose),
         ]
     )
-    of = {*patients, agent_key(caller.actor or caller.client or "")}
+    of = {*patients, agent_key(acted or caller.client or "")}
+    if on_behalf:
+        of.add(agent_key(on_behalf))
     if is_write:  # what was only given out is found by its patients
         of.update(keys.key(f"{type}/{id}") for type, id, _ in trace.given)
     of_row = tuple(sorted(of))

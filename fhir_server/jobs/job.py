@@ -131,8 +131,12 @@ def new(kind: str, caller: access.Caller, asked: dict[str, Any], *, now: int) ->
 
 
 def owner(caller: access.Caller) -> str:
-    """What two requests of the same caller have in common; other scopes may be fewer than those of the job."""
-    return json.dumps([caller.actor, caller.client, caller.memberships is None, sorted(caller.scopes)])
+    """What two requests of the same caller have in common; other scopes may be fewer than those of the job.
+
+    A delegate may see less than the person in whose name they act.
+    """
+    acting = [caller.delegate] if caller.delegate else []
+    return json.dumps([caller.actor, caller.client, caller.memberships is None, sorted(caller.scopes), *acting])
 
 
 def write_caller(caller: access.Caller) -> str:

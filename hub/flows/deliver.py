@@ -157,7 +157,7 @@ async def _mail(task: Resource, to: str, room: Room) -> bytes:
         compose.Outgoing(
             delivery=task["id"],
             mailbox=mailbox,
-            author=", ".join(filter(None, await people.name(message["sender"]["reference"], room))),
+            author=await _author(message, room),
             recipient=to,
             recipient_name=(await people.name(task["owner"]["reference"], room))[0],
             subject=header["topic"]["text"],
@@ -186,6 +186,13 @@ async def _file(ref: str, room: Room) -> letter.Attachment:
     extension = guess_extension(binary["contentType"]) or ""
     name = name if name.lower().endswith(extension) else name + extension
     return compose.file(name, binary["contentType"], b64decode(binary["data"]))
+
+
+async def _author(message: Resource, room: Room) -> str:
+    """Name and profession of the sender; before it who sent it in their name."""
+    name = ", ".join(filter(None, await people.name(message["sender"]["reference"], room)))
+    delegate = conversations.prepared_by(message)
+    return f"{(await people.name(delegate, room))[0]} pour {name}" if delegate else name
 
 
 async def _earlier(header: Resource, task: Resource, room: Room) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ def operation(hours: float) -> operations.Operation:
 async def _run(request: operations.OperationRequest, lasts: timedelta) -> Resource:
     """The Task that opens it. Raises Unreadable without a reason, Forbidden, NotFound."""
     actor, patient = asked.as_person(request), f"Patient/{request.id}"
+    if request.caller.delegate:
+        raise errors.Forbidden("un accès en urgence se déclare en son propre nom")
     reason = asked.one(request, "reason").strip()
     if not 10 <= len(reason) <= LONGEST_REASON:
         raise errors.Unreadable(f"reason : le motif, en 10 à {LONGEST_REASON} caractères", at="reason")

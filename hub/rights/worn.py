@@ -43,7 +43,8 @@ class Hats:
     async def caller(self, identity: tokens.Identity) -> access.Caller:
         """The rights of an identity: everything for the machine's operator, those of the hat, or open data alone."""
         hat = await self.hat(identity.actor) if identity.actor and identity.kind != "system" else Hat()
-        return caller(identity, hat)
+        delegate = identity.delegate.partition(" ")[0]
+        return caller(identity, hat, await self.hat(delegate) if delegate else None)
 
     async def hat(self, actor: str) -> Hat:
         """What the directory says of `PractitionerRole/x`. Raises Unavailable."""
@@ -74,8 +75,8 @@ class Hats:
 
 
 @lru_cache(maxsize=8192)
-def caller(identity: tokens.Identity, hat: Hat) -> access.Caller:
-    """The same for a known hat."""
+def caller(identity: tokens.Identity, hat: Hat, acting: Hat | None = None) -> access.Caller:
+    """The same for a known hat. Who acts for another (`acting`) may what both of their professions may."""
     client, scopes, name = identity.client, identity.scopes, identity.name
     if identity.kind == "system":
         return access.Caller(None, client, memberships=None, scopes=scopes, name=name)
@@ -85,7 +86,11 @@ def caller(identity: tokens.Identity, hat: Hat) -> access.Caller:
         identity.actor, *identity.also, client=client or None, scopes=scopes, name=name, structure=hat.structure
     )
     line = matrix.line(hat.profession)
-    return replace(person, kinds=line.kinds, writes=line.writes, corps=line.corps)
+    if acting is None:
+        return replace(person, kinds=line.kinds, writes=line.writes, corps=line.corps)
+    own, delegate = matrix.line(acting.profession), identity.delegate.partition(" ")[0]
+    kinds, writes, corps = line.kinds & own.kinds, line.writes & own.writes, line.corps | own.corps
+    return replace(person, kinds=kinds, writes=writes, corps=corps, delegate=delegate)
 
 
 def _profession(concepts: Any) -> str:

@@ -17,7 +17,7 @@ from mapping import systems
 
 Resource = conversations.Resource
 # Which door a caller's client stands for; any other client is a software of its own.
-DOORS = {"": "app", "web": "app", "mssante": "mssante", "hospital": "hospital"}
+DOORS = {"": "app", "mssante": "mssante", "hospital": "hospital", **dict.fromkeys(access.OWN_APP, "app")}
 
 
 def rule(secret: bytes) -> store.Rule:
@@ -41,7 +41,9 @@ def rule(secret: bytes) -> store.Rule:
     return store.Rule(frozenset({"Communication"}), run)
 
 
-async def _post(change: changes.Create, room: draft.Draft, secret: bytes) -> list[changes.Change]:
+async def _post(
+    change: changes.Create, room: draft.Draft, secret: bytes, *, prepared: str = ""
+) -> list[changes.Change]:
     if len(change.body["partOf"]) != 1:
         raise errors.Invalid("un message fait partie d'une seule conversation", at="Communication.partOf")
     if change.body.get("status") not in ("preparation", "in-progress", "completed"):
@@ -52,7 +54,7 @@ async def _post(change: changes.Create, room: draft.Draft, secret: bytes) -> lis
         raise errors.Invalid(
             "un message fait partie d'une conversation, pas d'un message", at="Communication.partOf[0]"
         )
-    body = _completed(change.body, header, room)
+    body = _completed(change.body, header, room, prepared)
     if body["status"] == "preparation":
         return [changes.Create("Communication", change.id, body, change.readers)]
     if header["status"] != "in-progress":
@@ -65,8 +67,11 @@ async def _post(change: changes.Create, room: draft.Draft, secret: bytes) -> lis
     return [kept, *shared, *entries, *await _deliveries(change.id, body, room, secret)]
 
 
-def _completed(given: Resource, header: Resource, room: draft.Draft) -> Resource:
-    """The message with what the hub knows better than the client: sender, time, patient, channel."""
+def _completed(given: Resource, header: Resource, room: draft.Draft, prepared: str) -> Resource:
+    """The message with what the hub knows better than the client: sender, time, patient, channel.
+
+    `prepared` is who wrote its draft in the sender's name.
+    """
     body = dict(given)
     caller = room.caller
     sender = body.setdefault("sender", conversations.reference(caller.actor or ""))
@@ -85,7 +90,18 @@ def _completed(given: Resource, header: Resource, room: draft.Draft) -> Resource
         body["sent"] = clock.instant(room.view.now())
     if caller.memberships is not None or "medium" not in body:
         body["medium"] = [conversations.concept(systems.MEDIUM, DOORS.get(caller.client or "", "api"))]
+    if caller.memberships is not None:
+        _signed(body, caller.delegate or prepared)
     return body
+
+
+def _signed(body: Resource, delegate: str) -> None:
+    """Whoever acts for the sender stands beside them (ACC-14); nobody else writes that of anyone."""
+    others = [one for one in body.pop("extension", ()) if one.get("url") != systems.PREPARED_BY]
+    if delegate:
+        others.append({"url": systems.PREPARED_BY, "valueReference": conversations.reference(delegate)})
+    if others:
+        body["extension"] = others
 
 
 async def _revise(change: changes.Update, room: draft.Draft, secret: bytes) -> list[changes.Change]:
@@ -98,7 +114,7 @@ async def _revise(change: changes.Update, room: draft.Draft, secret: bytes) -> l
         raise errors.Forbidden("seul son auteur modifie ou retire un message", at="Communication.sender")
     if before["status"] == "preparation":
         as_new = changes.Create("Communication", change.id, change.body, change.readers)
-        posted = await _post(as_new, room, secret)
+        posted = await _post(as_new, room, secret, prepared=conversations.prepared_by(before))
         first = posted[0]
         assert isinstance(first, changes.Create)
         return [

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common import clock
-from hub import database, room, serve, settings
+from hub import database, room, serve, settings, signin, terms
 from hub.seed import small
 
 
@@ -26,6 +26,9 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
             await small.fill(opened.store, clock.system())
 
     asyncio.run(fill())
+    accepted, version = database.acceptances_of(config), terms.text(config).version
+    for name in small.PERSONAS:
+        accepted.accept(signin.persona(name).person, version)
     return folder
 
 

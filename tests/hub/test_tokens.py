@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -81,9 +82,13 @@ def test_identities_become_callers_with_their_rights_and_no_more() -> None:
 async def test_tiles_exist_only_in_the_demo(engine: sql.Engine, hub: Room) -> None:
     kept = tokens.Tokens(engine, Clock())
     hats = worn.Hats(hub.store)
+    demo, real = (
+        signin.build(replace(hub.settings, demo=demo), hub, kept, hats, origin="http://hub.test")
+        for demo in (True, False)
+    )
     with pytest.raises(errors.Forbidden):
-        await signin.SignIn(kept, hats, demo=False).persona("nadia")
-    text = await signin.SignIn(kept, hats, demo=True).persona("nadia")
-    assert (await signin.SignIn(kept, hats, demo=True).check(text)).actor == "PractitionerRole/nadia"
+        await real.persona("nadia")
+    text = await demo.persona("nadia")
+    assert (await demo.check(text)).actor == "PractitionerRole/nadia"
     with pytest.raises(errors.NotFound):
-        await signin.SignIn(kept, hats, demo=True).persona("nobody")
+        await demo.persona("nobody")

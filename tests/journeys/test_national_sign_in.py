@@ -61,6 +61,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         psc_client_secret_file=str(secret),
     )
     origin = f"http://127.0.0.1:{hub.ports['http']}"
+    for name in ("nadia", "lgc", "lefebvre", "karim"):
+        hub.run("token", "--persona", name)  # who has accepted the terms of use
     ports = folder / "psc.json"
     command = [sys.executable, "-m", "conformance.simulators.psc", "--port", str(port), "--ports-file", str(ports)]
     command += ["--client-secret-file", str(secret), "--redirect", f"{origin}/connexion/psc/retour"]

@@ -13,7 +13,8 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.applications import Starlette
@@ -113,7 +114,7 @@ class Record:
 
     # -- the sign-in
 
-    national = None
+    ways: ClassVar[Any] = SimpleNamespace(national=None, enter=SimpleNamespace(host=""))
 
     async def check(self, token: str) -> access.Caller:
         if token == "jeton-logiciel":
@@ -135,6 +136,9 @@ class Record:
 
     async def forget(self, token: str) -> None:
         self.ended[token] = self.tokens.pop(token)
+
+    async def accepted(self, token: str) -> list[tuple[str, str]]:
+        return []
 
     async def sessions(self, token: str) -> list[Any]:
         return []

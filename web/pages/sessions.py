@@ -9,7 +9,12 @@ from web import layout, session, words
 from web.room import Room, Session
 
 ALL_OTHERS = "autres"
-_WAYS = {"web": "Application, par jeton", "psc": "Application, par Pro Santé Connect"}
+_WAYS = {
+    "web": "Application, par jeton",
+    "psc": "Application, par Pro Santé Connect",
+    "password": "Application, par mot de passe",
+    "passkey": "Application, par clé d'accès",
+}
 
 
 async def page(request: Request, room: Room) -> Response:
