@@ -51,7 +51,8 @@ class Accounts:
     def invite(self, practitioner: str, mail: str) -> str:
         """The secret of a link that lets this person set (or set again) how they sign in, good once, for INVITED.
 
-        Makes the account when they have none. Raises Conflict when the address is another person's.
+        Makes the account when they have none; a link of before is good no more. Raises Conflict when the address is
+        another person's.
         """
         address = folded(mail)
         held = self.of(practitioner)
@@ -62,6 +63,7 @@ class Accounts:
         text, expires = secrets.token_urlsafe(32), clock.micros(self._now() + INVITED)
         row = {"digest": _digest(text), "account": held.id, "expires": expires}
         with answering(), self.engine.begin() as connection:
+            connection.execute(tables.invitation.delete().where(tables.invitation.c.account == held.id))
             connection.execute(tables.invitation.insert(), row)
         return text
 

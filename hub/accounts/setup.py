@@ -51,10 +51,11 @@ class Setup:
         account = await asyncio.to_thread(self._means.accounts.invited, secret)
         name, _ = await people.name(account.practitioner, self._room)
         totp = self._means.codes.new()
-        drawn = segno.make(self._means.codes.address(totp, account.mail)).svg_inline(border=2, light="#fff", omitsize=True)
+        drawn = segno.make(self._means.codes.address(totp, account.mail))
+        qr = drawn.svg_inline(border=2, light="#fff", omitsize=True)
         sealed = self._profiles.close("setup", {"totp": totp, "account": account.id}, _TIME)
         typed = self._means.codes.secret(totp)
-        return Invited(account.mail, name, drawn, typed, sealed, self._means.passkeys is not None)
+        return Invited(account.mail, name, qr, typed, sealed, self._means.passkeys is not None)
 
     async def password(self, secret: str, sealed: str, password: str, code: str) -> list[str]:
         """From now on they sign in by this; the codes to print.

@@ -74,8 +74,9 @@ def later(app: pyotp.TOTP) -> str:
 
 
 def test_a_password_and_a_code_open_an_account_once_the_terms_are_accepted(place: Place) -> None:
-    link = place.invite()
+    older, link = place.invite(), place.invite()
     with place.browser() as browser:
+        assert browser.get(older).status_code == 404  # a new one replaces it
         assert "Karim Benali" in browser.get(link).text
         for poor in ("court", "karim benali karim benali", "azertyuiop12345"):
             refused = place.post(browser, link, link, mot_de_passe=poor, encore=poor, code="000000")
