@@ -1,7 +1,9 @@
 """Who is on the other side of this browser, and did the page itself send this form?
 
 The cookie `hub_session` holds the person's bearer token, the same that software would send to the API; nothing is kept
-here. Forms carry a token derived from that secret, on top of a check of the request's origin.
+here. Forms carry a token derived from that secret, on top of a check of the request's origin. Over https the names of
+cookies begin with `__Host-`: a browser takes such a cookie from this very host by https alone, so that no other host of
+the domain, and nobody on a network in between, can put one of theirs in its place.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ COOKIE = "hub_session"
 VISITOR = "hub_visitor"  # before sign-in: a random value that the sign-in form is bound to
 UNDER_WAY = "hub_psc"  # a sign-in at Pro Santé Connect that has begun, sealed
 BROWSER = "hub_browser"  # that somebody came in from here before, sealed
+HOST = "__Host-"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -54,10 +57,15 @@ class SignedIn:
 
 async def signed_in(request: Request, room: Room) -> SignedIn:
     """The person of this request. Raises Unauthenticated."""
-    token = request.cookies.get(COOKIE, "")
+    token = kept(request, COOKIE)
     if not token:
         raise errors.Unauthenticated("connectez-vous")
     return await admit(token, room, correlation(request))
+
+
+def kept(request: Request, name: str) -> str:
+    """What this browser keeps for us under one of the names above; "" when it keeps nothing."""
+    return request.cookies.get(_full(name, request), "")
 
 
 def correlation(request: Request) -> str:
@@ -76,17 +84,17 @@ async def admit(token: str, room: Room, correlation: str) -> SignedIn:
 def remember(response: Response, token: str, request: Request) -> None:
     """Keep the token in the browser for this session, out of reach of scripts and of other sites' forms."""
     _set(response, COOKIE, token, request)
-    response.delete_cookie(VISITOR, path="/")
+    _drop(response, VISITOR)
 
 
 def forget(response: Response) -> None:
     """Sign out of this browser."""
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
+    _drop(response, COOKIE)
 
 
 def visitor(request: Request) -> str:
     """The random value of a browser that has not signed in, a new one when it has none."""
-    return request.cookies.get(VISITOR) or secrets.token_urlsafe(18)
+    return kept(request, VISITOR) or secrets.token_urlsafe(18)
 
 
 def remember_visitor(response: Response, value: str, request: Request) -> None:
@@ -101,7 +109,7 @@ def keep_under_way(response: Response, value: str, request: Request) -> None:
 
 def drop_under_way(response: Response) -> None:
     """That sign-in is over."""
-    response.delete_cookie(UNDER_WAY, path="/", httponly=True, samesite="lax")
+    _drop(response, UNDER_WAY)
 
 
 def keep_browser(response: Response, value: str, request: Request) -> None:
@@ -142,6 +150,20 @@ def way_back(value: str) -> str:
     return value if local else "/"
 
 
+def _is_secure(request: Request) -> bool:
+    return request.url.scheme == "https"
+
+
+def _full(name: str, request: Request) -> str:
+    return f"{HOST}{name}" if _is_secure(request) else name
+
+
 def _set(response: Response, name: str, value: str, request: Request, *, seconds: int | None = None) -> None:
-    secure = request.url.scheme == "https"
-    response.set_cookie(name, value, path="/", httponly=True, samesite="lax", secure=secure, max_age=seconds)
+    secure, full = _is_secure(request), _full(name, request)
+    response.set_cookie(full, value, path="/", httponly=True, samesite="lax", secure=secure, max_age=seconds)
+
+
+def _drop(response: Response, name: str) -> None:
+    """Under both names: whoever came by http before has the bare one, and a browser ignores what does not fit."""
+    response.delete_cookie(name, path="/", httponly=True, samesite="lax")
+    response.delete_cookie(f"{HOST}{name}", path="/", httponly=True, samesite="lax", secure=True)

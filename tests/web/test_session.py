@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -29,12 +30,38 @@ async def test_a_token_signs_in_even_when_it_was_pasted_in_pieces(browser: Brows
     assert "Secure" not in cookie  # plain http on the test machine
 
 
-async def test_over_https_the_cookie_is_secure(browser: Browser) -> None:
+async def test_over_https_a_cookie_is_secure_and_bound_to_this_very_host(browser: Browser) -> None:
     browser.http.base_url = "https://hub.test"
     await browser.get("/connexion")
-    form = {"csrf": session.derived(browser.http.cookies[session.VISITOR]), "jeton": "jeton-nadia"}
+    visitor = browser.http.cookies[f"__Host-{session.VISITOR}"]
+    form = {"csrf": session.derived(visitor), "jeton": "jeton-nadia"}
     answer = await browser.http.post("/connexion", data=form, headers={"Origin": "https://hub.test"})
-    assert all("Secure" in one for one in answer.headers.get_list("set-cookie") if one.startswith(session.COOKIE))
+    made = [one for one in answer.headers.get_list("set-cookie") if "Max-Age=0" not in one]
+    assert [one.partition("=")[0] for one in made] == [f"__Host-{session.COOKIE}"]
+    assert {"Secure", "HttpOnly", "Path=/"} <= set(made[0].split("; "))
+    assert "Domain" not in made[0]
+    assert (await browser.get("/")).status_code == 200
+    csrf = session.derived(browser.http.cookies[f"__Host-{session.COOKIE}"])
+    left = await browser.http.post("/deconnexion", data={"csrf": csrf}, headers={"Origin": "https://hub.test"})
+    assert (left.status_code, left.headers["location"]) == (303, "/connexion")
+    gone = next(one for one in left.headers.get_list("set-cookie") if one.startswith(f"__Host-{session.COOKIE}="))
+    assert {"Secure", "Max-Age=0", "Path=/"} <= set(gone.split("; "))  # else a browser would not take it
+
+
+async def test_over_https_a_bare_cookie_is_not_read(browser: Browser) -> None:
+    """Another host of the domain, or somebody on the network, may have set it."""
+    browser.http.base_url = "https://hub.test"
+    browser.sign_in("nadia")
+    assert (await browser.get("/")).status_code == 303
+    browser.http.cookies.set(session.VISITOR, "theirs", domain="hub.test")
+    form = {"csrf": session.derived("theirs"), "jeton": "jeton-nadia"}
+    answer = await browser.http.post("/connexion", data=form, headers={"Origin": "https://hub.test"})
+    assert answer.status_code == 403
+
+
+def test_pages_read_cookies_under_the_name_that_fits() -> None:
+    pages = [one for one in Path(session.__file__).parent.rglob("*.py") if one.name != "session.py"]
+    assert [one.name for one in pages if "request.cookies" in one.read_text()] == []
 
 
 @pytest.mark.parametrize("token", ["inconnu", "", "jeton-logiciel"])

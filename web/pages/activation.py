@@ -20,7 +20,7 @@ async def page(request: Request, room: Room) -> Response:
 async def set_password(request: Request, room: Room) -> Response:
     """A password and a first code were given: the codes to print follow."""
     form = await request.form()
-    session.check_form(signin.field(form, "csrf"), request.cookies.get(session.VISITOR, ""))
+    session.check_form(signin.field(form, "csrf"), session.kept(request, session.VISITOR))
     password, again, code, sealed = (signin.field(form, one) for one in ("mot_de_passe", "encore", "code", "scelle"))
     try:
         if password != again:

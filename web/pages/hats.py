@@ -27,15 +27,15 @@ async def inside(request: Request, room: Room, arrived: Arrived) -> Response:
 
 async def page(request: Request, room: Room) -> Response:
     """The choice, for who came in by a script."""
-    return _choice(request, room, await room.sign_in.waiting(request.cookies.get(session.UNDER_WAY, "")))
+    return _choice(request, room, await room.sign_in.waiting(session.kept(request, session.UNDER_WAY)))
 
 
 async def choose(request: Request, room: Room) -> Response:
     """A hat was chosen."""
     form = await request.form()
-    session.check_form(str(form.get("csrf", "")), request.cookies.get(session.VISITOR, ""))
+    session.check_form(str(form.get("csrf", "")), session.kept(request, session.VISITOR))
     try:
-        ticket = request.cookies.get(session.UNDER_WAY, "")
+        ticket = session.kept(request, session.UNDER_WAY)
         token = await room.sign_in.wear(ticket, str(form.get("profil", "")))
     except (errors.Unauthenticated, errors.Forbidden) as problem:
         return signin.shown(request, room, back="/", problem=signin.sentence(problem), status=problem.status)

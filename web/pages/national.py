@@ -30,7 +30,7 @@ async def leave_for(request: Request, room: Room) -> Response:
 async def come_back(request: Request, room: Room) -> Response:
     """The person is back: they go on, or are told why not."""
     try:
-        arrived = await _national(room).finish(request.query_params, request.cookies.get(session.UNDER_WAY, ""))
+        arrived = await _national(room).finish(request.query_params, session.kept(request, session.UNDER_WAY))
         return await hats.inside(request, room, arrived)
     except (errors.Unauthenticated, errors.Forbidden, errors.Unavailable) as problem:
         response = signin.shown(request, room, back="/", problem=signin.sentence(problem), status=problem.status)

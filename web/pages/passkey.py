@@ -76,7 +76,7 @@ async def made_by_owner(request: Request, room: Room) -> Response:
 
 async def _visitors_form(request: Request) -> Any:
     form = await request.form()
-    session.check_form(signin.field(form, "csrf"), request.cookies.get(session.VISITOR, ""))
+    session.check_form(signin.field(form, "csrf"), session.kept(request, session.VISITOR))
     return form
 
 

@@ -16,10 +16,10 @@ CODE = "/connexion/code"
 async def enter(request: Request, room: Room) -> Response:
     """An address and a password were given."""
     form = await request.form()
-    session.check_form(signin.field(form, "csrf"), request.cookies.get(session.VISITOR, ""))
+    session.check_form(signin.field(form, "csrf"), session.kept(request, session.VISITOR))
     back, mail = session.way_back(signin.field(form, "suite")), signin.field(form, "adresse")
     try:
-        browser = request.cookies.get(session.BROWSER, "")
+        browser = session.kept(request, session.BROWSER)
         ticket = await room.sign_in.ways.enter.password(mail, signin.field(form, "mot_de_passe"), browser, back)
     except (errors.Unauthenticated, errors.TooMany) as problem:
         words = signin.sentence(problem)
@@ -37,9 +37,9 @@ async def code_page(request: Request, room: Room) -> Response:
 async def code(request: Request, room: Room) -> Response:
     """A code was given: they are in, or may try again."""
     form = await request.form()
-    session.check_form(signin.field(form, "csrf"), request.cookies.get(session.VISITOR, ""))
+    session.check_form(signin.field(form, "csrf"), session.kept(request, session.VISITOR))
     try:
-        ticket = request.cookies.get(session.UNDER_WAY, "")
+        ticket = session.kept(request, session.UNDER_WAY)
         entered = await room.sign_in.ways.enter.second(ticket, signin.field(form, "code"))
     except (errors.Unauthenticated, errors.TooMany) as problem:
         return _asked(request, room, problem=signin.sentence(problem), status=problem.status)

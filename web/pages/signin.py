@@ -25,7 +25,7 @@ async def page(request: Request, room: Room) -> Response:
 async def enter(request: Request, room: Room) -> Response:
     """A token or a persona was given: check it, remember it, go where the person wanted to go."""
     form = await request.form()
-    session.check_form(field(form, "csrf"), request.cookies.get(session.VISITOR, ""))
+    session.check_form(field(form, "csrf"), session.kept(request, session.VISITOR))
     back = session.way_back(field(form, "suite"))
     try:
         token = await _token(form, room)

@@ -18,7 +18,7 @@ PAGE = "/cgu"
 
 async def page(request: Request, room: Room) -> Response:
     """The text in force, with a button where it is missing."""
-    token, text = request.cookies.get(session.COOKIE, ""), room.sign_in.ways.terms.text
+    token, text = session.kept(request, session.COOKIE), room.sign_in.ways.terms.text
     pending = False
     try:
         if token:
@@ -32,7 +32,7 @@ async def page(request: Request, room: Room) -> Response:
 
 async def accept(request: Request, room: Room) -> Response:
     """They accept."""
-    token, form = request.cookies.get(session.COOKIE, ""), await request.form()
+    token, form = session.kept(request, session.COOKIE), await request.form()
     session.check_form(signin.field(form, "csrf"), token)
     if signin.field(form, "version") != room.sign_in.ways.terms.text.version:
         return RedirectResponse(PAGE, 303)  # it changed while they read
