@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from common import errors
 from hub import profiles, settings
 from hub.room import Resource, Room
-from identity import openid, tokens
+from identity import openid, tokens, used
 from mapping import systems
 
 CAME_BACK = "/connexion/psc/retour"
@@ -36,6 +36,7 @@ class National:
         self._provider = provider
         self._room = room
         self._tokens = kept
+        self._used = used.Used(kept.engine, room.now)
         self._profiles = hats
         self._redirect = f"{origin}{CAME_BACK}"
 
@@ -69,11 +70,17 @@ class National:
         return await self._profiles.worn(f"Practitioner/{practitioner['id']}", role, _proved(signed_in))
 
     async def ended(self, logout_token: str) -> None:
-        """The session ended there: it ends here. Raises Unauthenticated, Unavailable."""
+        """The session ended there: it ends here. Raises Unauthenticated, also for what was said before; Unavailable."""
         signed_in = await self._provider.ended(logout_token)
+        said = signed_in.claims
+        once = f"logout\0{said['iss']}\0{said['jti']}"
+        if await asyncio.to_thread(self._used.until, once):
+            raise errors.Unauthenticated("ce jeton de déconnexion a déjà servi")
         # First the mark, then the tokens: one that is being made meanwhile sees the mark (`Profiles.wear`).
         await asyncio.to_thread(self._profiles.mark_ended, signed_in.session or signed_in.subject)
         await asyncio.to_thread(self._tokens.end, signed_in.subject, signed_in.session)
+        # Only now, so that the provider may say it again when we could not end it.
+        await asyncio.to_thread(self._used.mark, once, int(said["iat"]) + openid.LOGOUT_SECONDS + openid.SKEW_SECONDS)
 
     async def _practitioner(self, claims: Mapping[str, Any]) -> Resource:
         numbers = list(_numbers(claims))

@@ -28,11 +28,12 @@ from common import clock, errors
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 SKEW_SECONDS = 30
-_LONGEST_LOGOUT_SECONDS = 120
+LOGOUT_SECONDS = 120
 _SECONDS = 8.0
 _KEPT_SECONDS = 3600.0
 _AGAIN_SECONDS = 10.0
 _MOST_BYTES = 512 * 1024
+_MOST_JTI = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +159,21 @@ class Provider:
     async def ended(self, logout_token: str) -> SignedIn:
         """The sign-in that the provider says has ended (OpenID Connect Back-Channel Logout 1.0, section 2.6).
 
-        A token that says so is believed for two minutes. Raises Unauthenticated, Unavailable.
+        A token that says so is believed for `LOGOUT_SECONDS`, and is to be believed once: its `iss` and `jti`, which
+        are in the claims, name it. Raises Unauthenticated, Unavailable.
         """
         document = await self._document()
         claims = await self._believed(logout_token, document, needs=("iat", "jti"))
         events = claims.get("events")
         if not isinstance(events, dict) or LOGOUT_EVENT not in events or "nonce" in claims:
             raise errors.Unauthenticated("ce jeton n'est pas celui d'une déconnexion")
-        if self._now().timestamp() - claims["iat"] > _LONGEST_LOGOUT_SECONDS:
+        if not isinstance(claims["jti"], str) or not 0 < len(claims["jti"]) <= _MOST_JTI:
+            raise errors.Unauthenticated("ce jeton de déconnexion ne porte pas de numéro (jti)")
+        if self._now().timestamp() - claims["iat"] > LOGOUT_SECONDS:
             raise errors.Unauthenticated("ce jeton de déconnexion est trop ancien")
         if not (claims.get("sub") or claims.get("sid")):
             raise errors.Unauthenticated("ce jeton de déconnexion ne dit pas de qui")
-        return _signed_in({}, claims, document)
+        return _signed_in(claims, claims, document)
 
     async def _exchange(self, document: dict[str, Any], code: str, begun: Begun, redirect: str) -> dict[str, Any]:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect}

@@ -32,7 +32,8 @@ REALM = "/auth/realms/esante-wallet"
 PROTOCOL = f"{REALM}/protocol/openid-connect"
 CODE_SECONDS, ACCESS_SECONDS = 60, 120
 LIES = tuple(
-    "signature key nonce issuer audience expired early subject other_session no_session no_subject other_client".split()
+    "signature key nonce issuer audience expired early subject other_client "
+    "other_session no_session no_subject no_jti replay".split()
 )
 
 
@@ -60,6 +61,7 @@ class Provider:
     codes: dict[str, Session] = field(default_factory=dict)
     accesses: dict[str, tuple[float, Session]] = field(default_factory=dict)
     control: dict[str, Any] = field(default_factory=dict)
+    last_logout: str = ""
 
     @property
     def issuer(self) -> str:
@@ -287,8 +289,12 @@ async def _end(provider: Provider, persona: str) -> int:
         del claims["sid"]
     if provider.control.get("lie") == "no_subject":
         del claims["sub"]
+    if provider.control.get("lie") == "no_jti":
+        del claims["jti"]
+    if provider.control.get("lie") != "replay":
+        provider.last_logout = provider.signed(claims)
     async with httpx.AsyncClient() as client:
-        answer = await client.post(provider.logout_url, data={"logout_token": provider.signed(claims)})
+        answer = await client.post(provider.logout_url, data={"logout_token": provider.last_logout})
     return answer.status_code
 
 

@@ -227,6 +227,23 @@ def test_a_session_that_ends_there_ends_here_within_seconds(place: Place) -> Non
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
 
 
+def test_an_end_is_said_once(place: Place) -> None:
+    end = f"{place.control_at}/control/end"
+    with place.browser() as browser:
+        running.wait_for(lambda: place.sign_in(browser).status_code == 303, what="the second after another end")
+        place.control(lie="no_jti")
+        assert httpx.post(end, json={"persona": "nadia"}).json()["status"] == 400
+        assert browser.get("/").status_code == 200
+        place.control(lie="no_session")  # everywhere
+        assert httpx.post(end, json={"persona": "nadia"}).json()["status"] == 200
+        assert browser.get("/").status_code == 303
+        place.control()
+        running.wait_for(lambda: place.sign_in(browser).status_code == 303, what="the second after the end")
+        place.control(lie="replay")
+        assert httpx.post(end, json={"persona": "nadia"}).json()["status"] == 400
+        assert browser.get("/").status_code == 200  # whoever caught what was said ends nothing with it
+
+
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 
