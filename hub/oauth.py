@@ -113,7 +113,10 @@ class Authority:
             raise Refused("invalid_target", f"say which practitioner_role: {several.message}") from None
 
     async def _given(self, identity: tokens.Identity, lifetime: timedelta) -> dict[str, Any]:
-        text = await asyncio.to_thread(self._tokens.mint, identity, lifetime)
+        try:
+            text = await asyncio.to_thread(self._tokens.mint, identity, lifetime, registered=True)
+        except errors.Unauthenticated as problem:
+            raise Refused("invalid_client", problem.message, 401) from None
         emit(Events.IDN_010, client=identity.client, scopes=len(identity.scopes), person=bool(identity.actor))
         seconds, scope = int(lifetime.total_seconds()), " ".join(identity.scopes)
         return {"access_token": text, "token_type": "bearer", "expires_in": seconds, "scope": scope}

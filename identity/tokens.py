@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 import sqlalchemy as sql
 
@@ -77,8 +79,11 @@ class Tokens:
         self._now = now
         self._known: dict[str, tuple[float, Identity]] = {}
 
-    def mint(self, identity: Identity, lifetime: timedelta) -> str:
-        """Make and keep a token; only its digest stays in the database."""
+    def mint(self, identity: Identity, lifetime: timedelta, *, registered: bool = False) -> str:
+        """Make and keep a token; only its digest stays in the database.
+
+        `registered`: for a registered software. Raises Unauthenticated when it has been removed meanwhile.
+        """
         text = secrets.token_urlsafe(32)
         now = self._now()
         row = {
@@ -96,7 +101,10 @@ class Tokens:
             "expires": clock.micros(now + lifetime),
         }
         with answering(), self.engine.begin() as connection:
-            connection.execute(tables.token.insert(), row)
+            if not registered:
+                connection.execute(tables.token.insert(), row)
+            elif not connection.execute(_while_registered(row)).rowcount:
+                raise errors.Unauthenticated("this software is no longer registered")
         return text
 
     def revoke(self, text: str) -> None:
@@ -192,6 +200,14 @@ def _same_person(own: sql.RowMapping) -> sql.ColumnElement[bool]:
     return (
         sql.or_(delegate.endswith(f" {person}", autoescape=True), also == person) if person else actor == own["actor"]
     )
+
+
+def _while_registered(row: Mapping[str, Any]) -> sql.Insert:
+    """Keeps a token if its software is there. Whoever removes that waits for this, and then finds the token."""
+    columns = [tables.token.c[name] for name in row]
+    values = [sql.literal(row[one.name], one.type) for one in columns]
+    there = sql.select(*values).select_from(tables.client).where(tables.client.c.id == row["client"])
+    return tables.token.insert().from_select(columns, there.with_for_update(read=True, key_share=True))
 
 
 def _name(digest: bytes) -> str:
