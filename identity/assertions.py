@@ -67,6 +67,8 @@ class Assertions:
     async def _key(self, client: Client, header: dict[str, Any]) -> jwk.RSAKey | jwk.ECKey:
         if header.get("alg") not in ALGORITHMS:
             raise errors.Unauthenticated("alg must be RS384 or ES384")
+        if not (client.jwks_url or client.jwks):
+            raise errors.Unauthenticated("no key is registered for this software: it signs in with its certificate")
         if header.get("jku") not in (None, client.jwks_url):
             raise errors.Unauthenticated("jku is not the registered JWKS address")
         kid = header.get("kid")

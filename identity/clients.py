@@ -1,31 +1,35 @@
 """Which software may sign in, with which keys, and for what at most?
 
 An operator registers it. Its public keys are at an address that it keeps (preferred: it can change them alone) or in
-the registration. No secret is ever shared with it (SMART App Launch 2, client-confidential-asymmetric).
+the registration. No secret is ever shared with it (SMART App Launch 2, client-confidential-asymmetric). In place of
+keys, or besides them, it may have a certificate (RFC 8705): its subject is registered, so that a new one is good too.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sql
 
 from common import clock, errors
-from identity import key_sets, tables
+from identity import certificates, key_sets, tables
 from identity.answering import answering
+from identity.certificates import Certificate
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A registered software. `scopes` are the widest that it may be given; one of `jwks_url` and `jwks` is set.
+    """A registered software. `scopes` are the widest that it may be given; at most one of `jwks_url` and `jwks` is set.
 
-    `psc_clients` are its client ids at Pro Santé Connect: it acts for people by tokens that were given to these.
+    `psc_clients` are its client ids at Pro Santé Connect: it acts for people by tokens that were given to these. Its
+    certificate has that subject (as `certificates.subject` writes it) or names that machine; with neither it has none.
+    `bound`: its tokens go with a certificate also when it signs in with a key.
     """
 
     id: str
@@ -34,6 +38,15 @@ class Client:
     jwks_url: str = ""
     jwks: str = ""
     psc_clients: tuple[str, ...] = ()
+    certificate_subject: str = ""
+    certificate_dns: str = ""
+    bound: bool = False
+
+    def has(self, certificate: Certificate) -> bool:
+        """Is this a certificate of theirs? Whether it proves anything is not looked at."""
+        if self.certificate_subject:
+            return self.certificate_subject == certificate.subject
+        return bool(self.certificate_dns) and self.certificate_dns in certificate.dns
 
 
 class Clients:
@@ -51,28 +64,31 @@ class Clients:
         jwks_url: str = "",
         jwks: str = "",
         psc_clients: tuple[str, ...] = (),
+        certificate_subject: str = "",
+        certificate_dns: str = "",
+        bound: bool = False,
     ) -> Client:
-        """Take a software in, under a new id.
+        """Take a software in, under a new id. `certificate_subject` is in RFC 4514.
 
-        Raises Unreadable when there is not exactly one source of keys, when the address is no https one (http only on
-        this machine), or when the set holds no usable public key, or a private one.
+        Raises Unreadable when there is nothing to know it by, when the address is no https one (http only on this
+        machine), when the set holds no usable public key, or a private one, or when the subject is none.
         """
-        if bool(jwks_url) == bool(jwks):
-            raise errors.Unreadable("donnez l'adresse des clés (JWKS) ou leur fichier, l'un des deux", at="jwks")
-        if jwks_url:
-            _check_address(jwks_url)
-        else:
-            key_sets.read(jwks.encode())
-        client = Client(secrets.token_urlsafe(16), name, scopes, jwks_url, jwks, psc_clients)
-        row = {
-            "id": client.id,
-            "name": name,
-            "scopes": " ".join(scopes),
-            "jwks_url": jwks_url,
-            "jwks": jwks,
-            "psc_clients": " ".join(psc_clients),
-            "created": clock.micros(self._now()),
-        }
+        _check_keys(jwks_url, jwks, has_certificate=bool(certificate_subject or certificate_dns))
+        if certificate_subject and certificate_dns:
+            raise errors.Unreadable("donnez le sujet du certificat ou son nom DNS, l'un des deux", at="certificate")
+        client = Client(
+            secrets.token_urlsafe(16),
+            name,
+            scopes,
+            jwks_url,
+            jwks,
+            psc_clients,
+            certificates.subject(certificate_subject) if certificate_subject else "",
+            certificate_dns.lower(),
+            bound,
+        )
+        row = asdict(client) | {"scopes": " ".join(scopes), "psc_clients": " ".join(psc_clients)}
+        row["created"] = clock.micros(self._now())
         with answering(), self._engine.begin() as connection:
             connection.execute(tables.client.insert(), row)
         return client
@@ -82,6 +98,15 @@ class Clients:
         with answering(), self._engine.connect() as connection:
             row = connection.execute(tables.client.select().where(tables.client.c.id == id)).mappings().first()
         return _client(row) if row else None
+
+    def of(self, certificate: Certificate) -> list[Client]:
+        """The softwares that this is a certificate of. Whether it proves anything is not looked at."""
+        columns = tables.client.c
+        which = columns.certificate_subject == certificate.subject if certificate.subject else sql.false()
+        which |= columns.certificate_dns.in_(certificate.dns)
+        with answering(), self._engine.connect() as connection:
+            rows = connection.execute(tables.client.select().where(which)).mappings().all()
+        return [_client(row) for row in rows]
 
     def all(self) -> list[Client]:
         """By name."""
@@ -105,7 +130,19 @@ def _client(row: Mapping[str, Any] | sql.RowMapping) -> Client:
         row["jwks_url"],
         row["jwks"],
         tuple(row["psc_clients"].split()),
+        row["certificate_subject"],
+        row["certificate_dns"],
+        bool(row["bound"]),
     )
+
+
+def _check_keys(jwks_url: str, jwks: str, *, has_certificate: bool) -> None:
+    if (jwks_url and jwks) or not (jwks_url or jwks or has_certificate):
+        raise errors.Unreadable("donnez l'adresse des clés (JWKS) ou leur fichier, ou un certificat", at="jwks")
+    if jwks_url:
+        _check_address(jwks_url)
+    elif jwks:
+        key_sets.read(jwks.encode())
 
 
 def _check_address(url: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, Table, Text, false
 
 metadata = MetaData()
 
@@ -22,6 +22,7 @@ token = Table(
     Column("session", Text, nullable=False, server_default=""),
     # Who acts for `actor`: their PractitionerRole and Practitioner, blank separated; empty: `actor` themselves.
     Column("delegate", Text, nullable=False, server_default=""),
+    Column("certificate", Text, nullable=False, server_default=""),  # thumbprint of the one it goes with, if any
     Column("created", BigInteger, nullable=False),  # microseconds since 1970, UTC
     Column("expires", BigInteger, nullable=False),
 )
@@ -35,6 +36,10 @@ client = Table(
     Column("scopes", Text, nullable=False),  # the widest it may be given, blank separated
     Column("jwks_url", Text, nullable=False),  # where its public keys are, or
     Column("jwks", Text, nullable=False),  # the keys themselves
+    # What its certificate says (`certificates.subject`), or which machine it names; "" for none.
+    Column("certificate_subject", Text, nullable=False, server_default=""),
+    Column("certificate_dns", Text, nullable=False, server_default=""),
+    Column("bound", Boolean, nullable=False, server_default=false()),  # its tokens go with a certificate in any case
     Column("psc_clients", Text, nullable=False),  # as what Pro Santé Connect knows it, blank separated
     Column("created", BigInteger, nullable=False),  # microseconds since 1970, UTC
 )

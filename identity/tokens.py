@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from common import clock, errors
-from identity import tables
+from identity import certificates, tables
 from identity.answering import answering
 
 REMEMBERED_SECONDS = 5.0
@@ -31,7 +31,8 @@ class Identity:
 
     `subject` (`issuer#sub`) and `session` (`issuer#sid`, "" when unknown) name the sign-in elsewhere that it came from,
     which may end there. `delegate` are the PractitionerRole and the Practitioner of who acts for `actor`, blank
-    separated, "" when that is the person themselves.
+    separated, "" when that is the person themselves. `certificate` is the thumbprint of the client certificate that the
+    token goes with, "" if none.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Identity:
     subject: str = ""
     session: str = ""
     delegate: str = ""
+    certificate: str = ""
 
     @property
     def person(self) -> str:
@@ -97,6 +99,7 @@ class Tokens:
             "subject": identity.subject,
             "session": identity.session,
             "delegate": identity.delegate,
+            "certificate": identity.certificate,
             "created": clock.micros(now),
             "expires": clock.micros(now + lifetime),
         }
@@ -159,7 +162,17 @@ class Tokens:
         self._known = {text: held for text, held in self._known.items() if held[1].actor != actor}
 
     async def check(self, text: str) -> Identity:
-        """The identity behind a token. Raises Unauthenticated when unknown or expired, Unavailable."""
+        """The identity behind a token.
+
+        Raises Unauthenticated when unknown or expired, or when the certificate that it is bound to did not come with it
+        (RFC 8705 section 3); Unavailable.
+        """
+        identity = await self._identity(text)
+        if identity.certificate and not certificates.proves(identity.certificate):
+            raise errors.Unauthenticated("ce jeton va avec un certificat : présentez celui avec lequel il a été obtenu")
+        return identity
+
+    async def _identity(self, text: str) -> Identity:
         found = self._known.get(text)
         if found and found[0] > time.monotonic():
             return found[1]
@@ -189,6 +202,7 @@ class Tokens:
             subject=row["subject"],
             session=row["session"],
             delegate=row["delegate"],
+            certificate=row["certificate"],
         )
         return Told(identity, row["created"], row["expires"])
 
