@@ -180,10 +180,13 @@ def client_add(
     jwks_url: Annotated[str, typer.Option(help="Where its public keys are (preferred).")] = "",
     jwks: Annotated[Path | None, typer.Option(help="A file with its public keys.")] = None,
     psc_client: Annotated[list[str] | None, typer.Option(help="Its client_id at Pro Santé Connect.")] = None,
+    certificate_subject: Annotated[str, typer.Option(help="Subject of its certificate, CN=…,OU=…,O=…,C=FR.")] = "",
+    certificate_dns: Annotated[str, typer.Option(help="Or the machine that its certificate names.")] = "",
+    bound: Annotated[bool, typer.Option("--bound", help="Its tokens go with a certificate also with a key.")] = False,
     data: Data = None,
     database_url: Database = None,
 ) -> None:
-    """Let a software sign in by itself with its own key (SMART Backend Services); prints its client_id.
+    """Let a software sign in by a key (SMART Backend Services), a certificate, or either; prints its client_id.
 
     --scope is the widest that it may be given. Alone it reads no patient data, whatever its scopes. For people it acts
     by tokens that Pro Santé Connect gave to --psc-client (may be repeated).
@@ -194,17 +197,28 @@ def client_add(
     config = _settings(data, database_url)
     database.prepare(config)
     keys = jwks.read_text() if jwks else ""
-    known = tuple(psc_client or ())
-    typer.echo(database.softwares(config).register(name, scopes, jwks_url=jwks_url, jwks=keys, psc_clients=known).id)
+    made = database.softwares(config).register(
+        name,
+        scopes,
+        jwks_url=jwks_url,
+        jwks=keys,
+        psc_clients=tuple(psc_client or ()),
+        certificate_subject=certificate_subject,
+        certificate_dns=certificate_dns,
+        bound=bound,
+    )
+    typer.echo(made.id)
 
 
 @client_app.command("list")
 def client_list(data: Data = None, database_url: Database = None) -> None:
-    """The registered softwares: client_id, name, scopes, where their keys are."""
+    """The registered softwares: client_id, name, scopes, where their keys are, what their certificates say."""
     config = _settings(data, database_url)
     database.prepare(config)
     for one in database.softwares(config).all():
-        typer.echo(f"{one.id}  {one.name}  {' '.join(one.scopes)}  {one.jwks_url or 'keys in the registration'}")
+        known = [one.jwks_url or (one.jwks and "keys in the registration"), one.certificate_subject]
+        known += [one.certificate_dns and f"DNS:{one.certificate_dns}", "bound" if one.bound else ""]
+        typer.echo("  ".join([one.id, one.name, " ".join(one.scopes), *filter(None, known)]))
 
 
 @client_app.command("remove")

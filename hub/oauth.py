@@ -1,10 +1,10 @@
 """How does a software get a token, and what does SMART say of us?
 
-SMART App Launch 2 (backend services), RFC 6749, 7523, 7662, 7009 and 8693: a software signs a statement with its key
-(`identity.assertions`) and gets a token of five minutes for scopes that both it asked for and an operator allows. Alone
-it reads the directory and metadata; patient data needs somebody who acts (LGC-14): then it shows the token that Pro
-Santé Connect gave it for that person, and gets one of a quarter of an hour. Errors are the RFCs' JSON, in English: they
-are read by whoever programs the other end.
+SMART App Launch 2 (backend services), RFC 6749, 7523, 7662, 7009, 8693 and 8705: a software signs a statement with its
+key (`identity.assertions`) or shows its certificate (`identity.certificates`), and gets a token of five minutes for
+scopes that both it asked for and an operator allows. Alone it reads the directory and metadata; patient data needs
+somebody who acts (LGC-14): then it shows the token that Pro Santé Connect gave it for that person, and gets one of a
+quarter of an hour. Errors are the RFCs' JSON, in English: they are read by whoever programs the other end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from common import errors
 from common.events import Events, emit
 from fhir_server import access
 from hub.national import National
-from identity import assertions, tokens
+from identity import assertions, certificates, tokens
 from identity.clients import Client
 
 LIFETIME = timedelta(minutes=5)
@@ -31,6 +31,7 @@ LIFETIME = timedelta(minutes=5)
 LIFETIME_FOR_A_PERSON = timedelta(minutes=15)
 ALONE, FOR_A_PERSON = "client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN, JWT = (f"urn:ietf:params:oauth:token-type:{kind}" for kind in ("access_token", "jwt"))
+_THUMBPRINT = "x5t#S256"
 _MOST_BODY = 64 * 1024
 _NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
@@ -52,18 +53,27 @@ class Authority:
     """The authorization server. `base` is our public FHIR address, whose origin the addresses under `/oauth` have."""
 
     def __init__(
-        self, kept: tokens.Tokens, checked: assertions.Assertions, *, base: str, national: National | None = None
+        self,
+        kept: tokens.Tokens,
+        checked: assertions.Assertions,
+        *,
+        base: str,
+        national: National | None = None,
+        mutual_tls: bool = False,
     ) -> None:
         self._tokens = kept
+        self._mutual_tls = mutual_tls
         self._national = national
         self._assertions = checked
         origin = base.removesuffix("/fhir")
         self.addresses = {name: f"{origin}/oauth/{name}" for name in ("token", "introspect", "revoke")}
 
     async def software(self, form: Mapping[str, str], at: str) -> Client:
-        """Who sends this form to one of our addresses (RFC 7523). Raises Refused."""
-        if "client_secret" in form or "client_assertion" not in form:
-            raise Refused("invalid_client", "client_assertion expected: private_key_jwt is the only method", 401)
+        """Who sends this form to one of our addresses (RFC 7523, RFC 8705). Raises Refused."""
+        if "client_secret" in form:
+            raise Refused("invalid_client", f"no secret is shared here; one of: {' '.join(self._methods)}", 401)
+        if "client_assertion" not in form:
+            return await self._by_certificate(form)
         if form.get("client_assertion_type") != assertions.TYPE:
             raise Refused("invalid_client", f"client_assertion_type must be {assertions.TYPE}", 401)
         try:
@@ -74,24 +84,39 @@ class Authority:
             raise Refused("invalid_client", "client_id is not the issuer of client_assertion", 401)
         return client
 
+    async def _by_certificate(self, form: Mapping[str, str]) -> Client:
+        came = certificates.presented.get()
+        if came is None:
+            also = " or a client certificate" if self._mutual_tls else ""
+            raise Refused("invalid_client", f"client_assertion (private_key_jwt){also} expected", 401)
+        try:
+            return await asyncio.to_thread(self._assertions.clients.of, came, form.get("client_id", ""))
+        except errors.Unauthenticated as problem:
+            raise Refused("invalid_client", problem.message, 401) from None
+
     async def token(self, form: Mapping[str, str]) -> dict[str, Any]:
         """RFC 6749 section 4.4 with SMART's scopes, or RFC 8693. Raises Refused."""
         if form.get("grant_type") not in self.grants:
             raise Refused("unsupported_grant_type", f"grant_type must be one of: {' '.join(self.grants)}")
         client = await self.software(form, "token")
+        bound = _bound(form, client)
         if form["grant_type"] == ALONE:
             granted = _granted(form, client, "system/")
-            identity = tokens.Identity("client", client=client.id, scopes=granted, name=client.name)
+            identity = tokens.Identity("client", client=client.id, scopes=granted, name=client.name, certificate=bound)
             return await self._given(identity, LIFETIME)
         granted = _granted(form, client, "user/")
         person = await self._person(form, client)
-        identity = replace(person, client=client.id, scopes=granted)
+        identity = replace(person, client=client.id, scopes=granted, certificate=bound)
         return {**await self._given(identity, LIFETIME_FOR_A_PERSON), "issued_token_type": ACCESS_TOKEN}
 
     @property
     def grants(self) -> list[str]:
         """What may be asked for: for a person only where people can be recognised."""
         return [ALONE, FOR_A_PERSON] if self._national else [ALONE]
+
+    @property
+    def _methods(self) -> list[str]:
+        return ["private_key_jwt", "tls_client_auth"] if self._mutual_tls else ["private_key_jwt"]
 
     async def _person(self, form: Mapping[str, str], client: Client) -> tokens.Identity:
         """For whom a software acts. Raises Refused."""
@@ -136,6 +161,7 @@ class Authority:
             "exp": found.expires // 1_000_000,
             "token_type": "bearer",
         }
+        told |= {"cnf": {_THUMBPRINT: identity.certificate}} if identity.certificate else {}
         return told | ({"sub": identity.actor} if identity.actor else {})
 
     async def revoke(self, form: Mapping[str, str]) -> dict[str, Any]:
@@ -154,13 +180,14 @@ class Authority:
             "introspection_endpoint": self.addresses["introspect"],
             "revocation_endpoint": self.addresses["revoke"],
             "grant_types_supported": self.grants,
-            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "token_endpoint_auth_methods_supported": self._methods,
             "token_endpoint_auth_signing_alg_values_supported": list(assertions.ALGORITHMS),
-            "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
-            "revocation_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "introspection_endpoint_auth_methods_supported": self._methods,
+            "revocation_endpoint_auth_methods_supported": self._methods,
             "scopes_supported": [*_SCOPES, *(_OF_PEOPLE if self._national else ())],
             "code_challenge_methods_supported": ["S256"],
             "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
+            **({"tls_client_certificate_bound_access_tokens": True} if self._mutual_tls else {}),
         }
 
     def security(self) -> dict[str, Any]:
@@ -204,6 +231,30 @@ def router(authority: Authority, national: National | None = None) -> APIRouter:
         return _json(authority.configuration(), headers={"Access-Control-Allow-Origin": "*"})
 
     return made
+
+
+def _bound(form: Mapping[str, str], client: Client) -> str:
+    """The thumbprint of the certificate that a token will go with, "" for none (RFC 8705 section 3). Raises Refused.
+
+    Always when it stands for a key; else when the registration wants it, or the software itself (`cnf`, as the guide
+    "API Pro Santé Connectées" has it).
+    """
+    if "client_assertion" in form and not client.bound and "cnf" not in form:
+        return ""
+    came = certificates.presented.get()
+    if came is None or came.wrong:
+        raise Refused(
+            "invalid_request", came.wrong if came else "a client certificate is expected: the token goes with it"
+        )
+    if (client.certificate_subject or client.certificate_dns) and not client.has(came):
+        raise Refused("invalid_request", "this certificate is not the one that is registered for this software")
+    try:
+        said = msgspec.json.decode(form.get("cnf", "{}"), type=dict[str, str]).get(_THUMBPRINT, "")
+    except msgspec.DecodeError:
+        said = ""
+    if "cnf" in form and not certificates.is_thumbprint(said, came.thumbprint):
+        raise Refused("invalid_request", "cnf must be the x5t#S256 of the certificate of this connection")
+    return came.thumbprint
 
 
 def _granted(form: Mapping[str, str], client: Client, kind: str) -> tuple[str, ...]:

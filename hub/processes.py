@@ -15,7 +15,7 @@ from pathlib import Path
 from common import errors
 from common.events import Events, emit
 from fhir_server.r4 import load
-from hub import database, serve, settings
+from hub import database, serve, settings, tls
 
 RESTART_SECONDS = 1.0
 
@@ -27,6 +27,7 @@ def run(config: settings.Settings, *, ports_file: Path | None = None, worker: in
     if worker == 0:
         database.prepare(config)
         load.prepare(config.data / "cache")
+        tls.prepare(config)
     try:
         import uvloop
 

@@ -31,14 +31,14 @@ from fhir_server.r4 import load
 from fhir_server.subscriptions import operations as subscribing
 from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
-from hub import database, feed, fence, keys, oauth, settings, signin, site, topics, upkeep
+from hub import database, feed, fence, keys, oauth, peers, settings, signin, site, tls, topics, upkeep
 from hub.flows import deliver, hospital_document, mail_in, notify
 from hub.operations import dossier, emergency, explain_access, who_looked
 from hub.rights import worn
 from hub.room import Room
 from hub.rules import everything
 from hub.seed import small
-from identity import assertions
+from identity import assertions, certificates
 from mss import reception, send
 
 # The pages are named, not imported: the conductor knows no page, and runs without them.
@@ -68,8 +68,11 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
         room = await stack.enter_async_context(opened(config, worker))
         jobs = runner.Runner(room.store, limits(config), worker=room.store.worker)
         listening = _bind(config.host, config.port, shared=config.workers > 1)
-        base = (config.public_url or f"http://{config.host}:{listening.getsockname()[1]}").rstrip("/") + "/fhir"
-        http = _server(await application(room, config, base, jobs))
+        base = tls.origin(config, listening.getsockname()[1]) + "/fhir"
+        secure = tls.Listening(config) if tls.is_spoken(config) else None
+        http = _server(await application(room, config, base, jobs), secure)
+        if secure:
+            stack.push_async_callback(_cancelled, asyncio.create_task(secure.follow()))
         jobs.start()
         stack.push_async_callback(jobs.stop)
         stack.push_async_callback(_ended, asyncio.create_task(http.serve(sockets=[listening])), http)
@@ -84,7 +87,16 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
         gc.freeze()  # the compiled definitions need no further walks
         if ports_file:
             _write_ports(ports_file, doors)
-        emit(Events.HUB_001, http=doors.http, mllp=doors.mllp, smtp=doors.smtp, lmtp=doors.lmtp, worker=worker)
+        address = base.removesuffix("/fhir")
+        emit(
+            Events.HUB_001,
+            address=address,
+            http=doors.http,
+            mllp=doors.mllp,
+            smtp=doors.smtp,
+            lmtp=doors.lmtp,
+            worker=worker,
+        )
         await stop.wait()
         emit(Events.HUB_002, worker=worker)
 
@@ -133,7 +145,8 @@ async def application(room: Room, config: settings.Settings, base: str, jobs: ru
     hats = worn.Hats(room.store)
     people = signin.build(config, room, kept, hats, origin=base.removesuffix("/fhir"))
     checked = assertions.Assertions(kept.engine, clock.system)
-    authority = oauth.Authority(kept, checked, base=base, national=people.ways.national)
+    trust = config.tls_client_ca and certificates.Trust(config.tls_client_ca, config.tls_client_crl, clock.system)
+    authority = oauth.Authority(kept, checked, base=base, national=people.ways.national, mutual_tls=bool(trust))
     live = feed.Feed(room.store.shows)
     room.store.listen(live.publish)
     outside = site.build(room.store, lambda: fhir.openapi())
@@ -153,7 +166,8 @@ async def application(room: Room, config: settings.Settings, base: str, jobs: ru
     )
     outside.mount("/", _pages()(fhir, live, people, small.tiles() if config.demo else ()))
     sign_in = fence.Limiter(config.sign_in_rate, config.sign_in_rate * 60)
-    return fence.Fence(fhir, sign_in, https=base.startswith("https://"))
+    fenced = fence.Fence(fhir, sign_in, https=base.startswith("https://"))
+    return peers.Peers(fenced, peers.proxies(config.trusted_proxies), trust or None)
 
 
 def operations_of(room: Room, hats: worn.Hats) -> tuple[operations.Operation, ...]:
@@ -224,7 +238,7 @@ async def _oversize(head: bytes, size: int, peer: str, room: Room) -> bytes:
     return await hospital_document.refuse(head, error, peer, room)
 
 
-def _server(application: Any) -> uvicorn.Server:
+def _server(application: Any, secure: tls.Listening | None) -> uvicorn.Server:
     class Server(uvicorn.Server):
         """Stops when we say so: the process has more doors to close than uvicorn knows of."""
 
@@ -232,14 +246,19 @@ def _server(application: Any) -> uvicorn.Server:
         def capture_signals(self) -> Any:
             yield
 
+    more: dict[str, Any] = {}
+    if secure:
+        more = {"ssl_context_factory": lambda *_: secure.context, **tls.protocols()}
     config = uvicorn.Config(
         application,
         lifespan="off",
+        proxy_headers=False,  # `peers` knows whom to believe
         log_config=None,
         access_log=False,
         server_header=False,
         ws_max_size=live_socket.MOST_TEXT,
         timeout_graceful_shutdown=STOP_SECONDS,
+        **more,
     )
     return Server(config)
 

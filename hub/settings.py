@@ -61,7 +61,28 @@ class Settings:
     terms_file: Path | None = _doc(
         "terms of use that people accept, a text whose first line is `Version …`; default: ours", None
     )
-    public_url: str = _doc("address that clients reach us at, `https://hub.example`; empty: `http://HOST:PORT`", "")
+    public_url: str = _doc(
+        "address that clients reach us at, `https://hub.example`; empty: that of `host` and `port`", ""
+    )
+    tls: str = _doc(
+        "https on the HTTP port: `on`, `off` (a proxy in front ends TLS), or `auto`: when there is a certificate, or "
+        "others than this machine can connect to `host`",
+        "auto",
+    )
+    tls_certificate: Path | None = _doc(
+        "PEM certificate of the HTTP port and those in between; default: a local authority's, `tls` in the data folder",
+        None,
+    )
+    tls_key: Path | None = _doc("PEM key of that certificate", None)
+    tls_client_ca: Path | None = _doc(
+        "PEM certificates of the authorities whose client certificates are believed; without it none is asked for", None
+    )
+    tls_client_crl: Path | None = _doc(
+        "their lists of revoked certificates, PEM or DER; read again when it changes", None
+    )
+    trusted_proxies: str = _doc(
+        "networks (CIDR list) whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Client-Cert` headers are believed", ""
+    )
     hooks_allow: str = _doc(
         "networks besides the public ones that subscriptions may call (CIDR list), also by http", ""
     )
@@ -116,6 +137,8 @@ def _convert(name: str, kind: object, value: object) -> Any:
             return float(str(value))
         if kind == "bool":
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[str(value).lower()]
-        return Path(str(value)) if "Path" in str(kind) else str(value)
+        if "Path" in str(kind):
+            return Path(str(value)) if value or "None" not in str(kind) else None
+        return str(value)
     except (ValueError, KeyError):
         raise errors.Unreadable(f"{name}: {value!r} is not a value of type {kind}", at=name) from None

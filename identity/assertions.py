@@ -37,7 +37,7 @@ class Assertions:
         self._now = now
         self._used = Used(engine, now)
         self._keys = keys or key_sets.KeySets()
-        self._clients = Clients(engine, now)
+        self.clients = Clients(engine, now)
 
     async def check(self, assertion: str, audience: str) -> Client:
         """The software that signed it for `audience`, our own address.
@@ -49,7 +49,7 @@ class Assertions:
         id = claims.get("iss")
         if not isinstance(id, str) or id != claims.get("sub"):
             raise errors.Unauthenticated("iss and sub must both be the client_id")
-        client = await asyncio.to_thread(self._clients.find, id) if _ID.fullmatch(id) else None
+        client = await asyncio.to_thread(self.clients.find, id) if _ID.fullmatch(id) else None
         if client is None:
             raise errors.Unauthenticated("unknown client")
         key = await self._key(client, header)

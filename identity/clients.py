@@ -99,14 +99,26 @@ class Clients:
             row = connection.execute(tables.client.select().where(tables.client.c.id == id)).mappings().first()
         return _client(row) if row else None
 
-    def of(self, certificate: Certificate) -> list[Client]:
-        """The softwares that this is a certificate of. Whether it proves anything is not looked at."""
+    def of(self, certificate: Certificate, id: str = "") -> Client:
+        """The software that shows this certificate, with several registered the one of that id (RFC 8705 section 2.1).
+
+        Raises Unauthenticated, in English, when that is nobody, or when it proves nothing.
+        """
+        if certificate.wrong:
+            raise errors.Unauthenticated(certificate.wrong)
         columns = tables.client.c
-        which = columns.certificate_subject == certificate.subject if certificate.subject else sql.false()
-        which |= columns.certificate_dns.in_(certificate.dns)
+        which = (columns.certificate_subject == certificate.subject) & (columns.certificate_subject != "")
+        which |= columns.certificate_dns.in_([one for one in certificate.dns if one])
         with answering(), self._engine.connect() as connection:
             rows = connection.execute(tables.client.select().where(which)).mappings().all()
-        return [_client(row) for row in rows]
+        found = [_client(row) for row in rows if row["id"] == (id or row["id"])]
+        if not found:
+            raise errors.Unauthenticated(
+                "no software, or another one, is registered with the subject of this certificate"
+            )
+        if len(found) > 1:
+            raise errors.Unauthenticated("several softwares have this certificate: say client_id")
+        return found[0]
 
     def all(self) -> list[Client]:
         """By name."""
