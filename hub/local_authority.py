@@ -93,7 +93,7 @@ def _made_authority(names: Sequence[str], now: datetime) -> tuple[x509.Certifica
     permitted: list[x509.GeneralName] = [x509.DNSName(one) for one in machines]
     permitted += [x509.IPAddress(one) for one in networks]
     subject = _named(f"Spico Hub {now:%Y-%m-%d} {x509.random_serial_number() & 0xFFFF:04x}")
-    builder = _begun(subject, subject, key.public_key(), now, _AUTHORITY_DAYS)
+    builder = _begun(subject, subject, key.public_key(), (now, _AUTHORITY_DAYS))
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(signs=True), critical=True)
     builder = builder.add_extension(x509.NameConstraints(permitted, None), critical=True)
@@ -111,9 +111,8 @@ def _made_server(
     said: list[x509.GeneralName] = [x509.DNSName(one) for one in machines]
     said += [x509.IPAddress(one) for one in addresses]
     found, signing = above
-    builder = _begun(
-        _named(machines[0] if machines else str(addresses[0])), found.subject, key.public_key(), now, _SERVER_DAYS
-    )
+    subject = _named(machines[0] if machines else str(addresses[0]))
+    builder = _begun(subject, found.subject, key.public_key(), (now, _SERVER_DAYS))
     builder = builder.add_extension(x509.SubjectAlternativeName(said), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs=False), critical=True)
@@ -123,8 +122,10 @@ def _made_server(
 
 
 def _begun(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, days: int
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, lasting: tuple[datetime, int]
 ) -> x509.CertificateBuilder:
+    """`lasting`: from when, for how many days."""
+    now, days = lasting
     begun = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
     begun = begun.serial_number(x509.random_serial_number()).not_valid_before(now - _EARLIER)
     return begun.not_valid_after(now + timedelta(days=days))

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from common import errors
-from common.events import Events, emit
+from common.events import Events, configure, emit
 from fhir_server.r4 import load
 from hub import database, serve, settings, tls
 
@@ -24,6 +24,7 @@ def run(config: settings.Settings, *, ports_file: Path | None = None, worker: in
     """Serve until told to stop; the exit code. Raises Unreadable for settings that cannot work together."""
     if config.workers > 1 and not config.database:
         raise errors.Unreadable("workers : plusieurs processus demandent PostgreSQL", at="workers")
+    configure(json=config.log_json)
     if worker == 0:
         database.prepare(config)
         load.prepare(config.data / "cache")

@@ -23,7 +23,7 @@ from typing import Any
 import uvicorn
 
 from common import clock, errors
-from common.events import Events, configure, emit
+from common.events import Events, emit
 from connectors.hospital import mllp
 from fhir_server import app, operations, store
 from fhir_server.jobs import job, runner
@@ -62,7 +62,6 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
 
     `ports_file` is written once everything listens.
     """
-    configure(json=config.log_json)
     stop = _told_to_stop(worker)
     async with contextlib.AsyncExitStack() as stack:
         room = await stack.enter_async_context(opened(config, worker))

@@ -22,7 +22,7 @@ from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from common import clock, errors
 from common.events import Events, emit
-from fhir_server.app import ASGI, Receive, Scope, Send
+from fhir_server.app import ASGI, Scope
 from hub import local_authority, settings
 
 LOOK_EVERY_SECONDS = 60.0
@@ -121,9 +121,9 @@ def _telling(base: Any) -> Any:
     return Telling
 
 
-async def _with(app: ASGI, chain: list[str], scope: Scope, receive: Receive, send: Send) -> None:
+async def _with(app: ASGI, chain: list[str], scope: Scope, *called: Any) -> None:
     scope["extensions"] = {**scope.get("extensions", {}), "tls": {"client_cert_chain": chain}}
-    await app(scope, receive, send)
+    await app(scope, *called)
 
 
 def _files(config: settings.Settings) -> tuple[Path, Path]:
