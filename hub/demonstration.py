@@ -21,7 +21,7 @@ from rich.table import Table
 
 from common import clock, errors
 from connectors.hospital import mllp
-from hub import database, serve, settings
+from hub import database, local_authority, serve, settings, tls
 from hub.seed import small
 
 OPERATOR_SMTP, OPERATOR_HTTP, IDENTITY_HTTP = 18025, 18080, 18090
@@ -95,7 +95,7 @@ def _national(config: settings.Settings) -> dict[str, str]:
 
 
 def _provider(config: settings.Settings) -> list[str]:
-    origin = f"http://{config.host}:{config.port}"
+    origin = tls.origin(config, config.port)
     command = [sys.executable, "-m", "conformance.simulators.psc", "--port", str(IDENTITY_HTTP)]
     command += ["--client-secret-file", str(config.data / "psc.secret")]
     command += ["--redirect", f"{origin}/connexion/psc/retour"]
@@ -128,7 +128,7 @@ async def _letter(config: settings.Settings) -> str:
 
 
 def _welcome(config: settings.Settings, seconds: float) -> None:
-    address = f"http://{config.host}:{config.port}"
+    address = tls.origin(config, config.port)
     _console.print(f"\n[bold]Spico Hub[/bold] (données fictives) est prêt en {seconds:.0f} s\n")
     places = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     places.add_row("Application", address)
@@ -137,6 +137,8 @@ def _welcome(config: settings.Settings, seconds: float) -> None:
     places.add_row("API FHIR", f"{address}/fhir/metadata")
     places.add_row("HL7 v2 (MLLP)", f"{config.host}:{config.mllp_port}   ./run send mllp FICHIER")
     places.add_row("Courriel entrant", f"SMTP {config.smtp_port}, LMTP {config.lmtp_port}")
+    if tls.is_spoken(config) and not config.tls_certificate:
+        places.add_row("Autorité à installer", str(local_authority.authority(config.data)))
     _console.print(places)
     cast = Table("persona", "qui", "comment", box=None, padding=(0, 2, 0, 0))
     for one in small.PERSONAS.values():
