@@ -44,23 +44,26 @@ def prepare(data: Path, names: Sequence[str], now: datetime) -> bool:
 
     An authority that may not vouch for these names is replaced.
     """
-    folder = data / "tls"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    above, its_key, server = authority(data), folder / "authority.key", files(data)
-    if not (above.exists() and its_key.exists() and _permits(_read(above), names, now)):
+    (data / "tls").mkdir(mode=0o700, parents=True, exist_ok=True)
+    above, its_key, server = authority(data), authority(data).with_suffix(".key"), files(data)
+    if not (_fit(above, its_key) and _permits(_read(above), names, now)):
         certificate, key = _made_authority(names, now)
         _write(its_key, _private(key))
         _write(above, certificate.public_bytes(Encoding.PEM))
     found = _read(above)
-    if all(one.exists() for one in server) and _is_good(_read(server[0]), found, names, now):
+    if _fit(*server) and _is_good(_read(server[0]), found, names, now):
         return False
     key = ec.generate_private_key(ec.SECP256R1())
-    signing = load_pem_private_key(its_key.read_bytes(), None)
-    assert isinstance(signing, ec.EllipticCurvePrivateKey)
-    certificate = _made_server(names, key, (found, signing), now)
+    certificate = _made_server(names, key, (found, _key(its_key)), now)
     _write(server[1], _private(key))
     _write(server[0], certificate.public_bytes(Encoding.PEM))
     return True
+
+
+def _fit(certificate: Path, key: Path) -> bool:
+    """Are both there, and of each other? Somebody may have stopped us between the two."""
+    there = certificate.exists() and key.exists()
+    return there and _read(certificate).public_key() == _key(key).public_key()
 
 
 def _permits(found: x509.Certificate, names: Sequence[str], now: datetime) -> bool:
@@ -172,6 +175,12 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def _key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = load_pem_private_key(path.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
 
 
 def _read(path: Path) -> x509.Certificate:

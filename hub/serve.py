@@ -71,7 +71,7 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
         secure = tls.Listening(config) if tls.is_spoken(config) else None
         http = _server(await application(room, config, base, jobs), secure)
         if secure:
-            stack.push_async_callback(_cancelled, asyncio.create_task(secure.follow()))
+            stack.push_async_callback(_cancelled, asyncio.create_task(secure.follow(config, renews=worker == 0)))
         jobs.start()
         stack.push_async_callback(jobs.stop)
         stack.push_async_callback(_ended, asyncio.create_task(http.serve(sockets=[listening])), http)
@@ -165,7 +165,9 @@ async def application(room: Room, config: settings.Settings, base: str, jobs: ru
     )
     outside.mount("/", _pages()(fhir, live, people, small.tiles() if config.demo else ()))
     sign_in = fence.Limiter(config.sign_in_rate, config.sign_in_rate * 60)
-    fenced = fence.Fence(fhir, sign_in, https=base.startswith("https://"))
+    # Not with a local authority: other services of this machine may speak plain http to the same browsers.
+    stays = config.public_url.startswith("https://") or bool(config.tls_certificate and tls.is_spoken(config))
+    fenced = fence.Fence(fhir, sign_in, https=stays)
     return peers.Peers(fenced, peers.proxies(config.trusted_proxies), trust or None)
 
 

@@ -16,6 +16,7 @@ import ssl
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
@@ -82,10 +83,16 @@ class Listening:
         except (OSError, ssl.SSLError):
             raise errors.Unreadable("tls : certificat, clé ou autorités illisibles", at="tls_certificate") from None
 
-    async def follow(self) -> None:
-        """For ever: a certificate that was replaced is the one of new connections, within a minute."""
+    async def follow(self, config: settings.Settings, *, renews: bool) -> None:
+        """For ever: a certificate that was replaced is the one of new connections, within a minute.
+
+        `renews`: that of our own authority is made again in time. One process alone does it.
+        """
         while True:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
+            if renews:
+                with contextlib.suppress(OSError):
+                    prepare(config)
             self.look()
 
     def look(self) -> None:
@@ -138,10 +145,10 @@ def _state(files: tuple[Path, Path]) -> list[tuple[int, int]]:
 
 def _names(config: settings.Settings) -> list[str]:
     """What the certificate has to name: all that people may write into their browsers here."""
-    names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn()]
+    name = socket.gethostname()
+    names = ["localhost", "127.0.0.1", "::1", name, "" if "." in name else f"{name}.local"]
     names += [config.host] if config.host not in ("0.0.0.0", "::", "") else _addresses()  # noqa: S104 - compared
-    if config.public_url:
-        names.append(config.public_url.partition("://")[2].partition("/")[0].rpartition("@")[2].rsplit(":", 1)[0])
+    names.append(urlsplit(config.public_url).hostname or "")
     return [one for one in dict.fromkeys(one.strip("[]").lower() for one in names) if one]
 
 

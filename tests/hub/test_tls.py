@@ -105,8 +105,22 @@ def test_a_certificate_is_made_again_before_it_ends_and_for_new_names(tmp_path: 
     assert local_authority.prepare(tmp_path, [*NAMES, "autre.local"], NOW)
     assert local_authority.authority(tmp_path).read_bytes() != first
     assert local_authority.prepare(tmp_path, [*NAMES, "203.0.113.7"], NOW)
-    (tmp_path / "tls/server.pem").unlink()
-    assert local_authority.prepare(tmp_path, NAMES, NOW)
+
+
+async def test_a_start_that_was_cut_short_is_made_good_by_the_next(tmp_path: Path) -> None:
+    config = settings.Settings(data=tmp_path, host="0.0.0.0")
+    for lost in ("server.pem", "server.key", "authority.pem", "authority.key"):
+        tls.prepare(config)
+        (tmp_path / "tls" / lost).unlink()
+        tls.prepare(config)
+        await handshake(tls.Listening(config).context, local_authority.authority(tmp_path), "localhost")
+    for name in ("server.key", "authority.key"):  # the key was written, the certificate not yet
+        kept = (tmp_path / "tls" / name).with_suffix(".pem").read_bytes()
+        (tmp_path / "tls" / name).unlink()
+        tls.prepare(config)
+        (tmp_path / "tls" / name).with_suffix(".pem").write_bytes(kept)
+        tls.prepare(config)
+        await handshake(tls.Listening(config).context, local_authority.authority(tmp_path), "localhost")
 
 
 async def test_the_local_authority_vouches_for_nothing_outside(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from websockets.exceptions import InvalidStatus
 from identity import certificates
 from tests import running
 from tests.certificates import DAY, LGC, Authority, Made, self_signed
+from web import session
 
 GRANT = {"grant_type": "client_credentials", "scope": "system/*.rs"}
 OTHER = "CN=ailleurs.example,OU=399999999900000,O=Autre structure,C=FR"
@@ -218,3 +219,19 @@ def test_browsers_are_told_to_stay_with_https(place: Place) -> None:
     assert answer.headers["strict-transport-security"]
     assert all(one.startswith("__Host-") and "Secure" in one for one in answer.headers.get_list("set-cookie"))
     assert answer.headers.get_list("set-cookie")
+
+
+def test_whoever_comes_from_elsewhere_is_served_by_https_from_the_first_start(tmp_path: Path) -> None:
+    hub = running.Hub(tmp_path / "hub", host="0.0.0.0")
+    known = ssl.create_default_context(cafile=str(hub.folder / "tls/authority.pem"))
+    with httpx.Client(base_url=f"https://localhost:{hub.ports['http']}", verify=known) as http:
+        page = http.get("/connexion")
+        form = {"csrf": session.derived(http.cookies["__Host-hub_visitor"]), "persona": "nadia"}
+        entered = http.post("/connexion", data=form, headers={"Origin": str(http.base_url).rstrip("/")})
+        assert (entered.status_code, entered.headers["location"]) == (303, "/")
+        assert "Nadia" in http.get("/").text
+        assert "strict-transport-security" not in page.headers  # the mail page of the same machine may speak http
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://localhost:{hub.ports['http']}/health/live")
+    assert "HUB_030" in hub.log.read_text()
+    assert hub.stop() == 0
