@@ -193,8 +193,9 @@ class Authority:
     def security(self) -> dict[str, Any]:
         """The same for the CapabilityStatement (`rest.security`)."""
         uris = [{"url": name, "valueUri": address} for name, address in self.addresses.items()]
-        coding = {"system": _SERVICES, "code": "SMART-on-FHIR", "display": "SMART-on-FHIR"}
-        return {"extension": [{"url": _URIS, "extension": uris}], "service": [{"coding": [coding]}]}
+        names = ["SMART-on-FHIR", *(["Certificates"] if self._mutual_tls else [])]
+        services = [{"coding": [{"system": _SERVICES, "code": one, "display": one}]} for one in names]
+        return {"extension": [{"url": _URIS, "extension": uris}], "service": services}
 
 
 def router(authority: Authority, national: National | None = None) -> APIRouter:

@@ -86,9 +86,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def test_a_certificate_stands_for_a_key_and_its_tokens_go_with_it(place: Place) -> None:
     with place.http() as http:
         told = http.get("/fhir/.well-known/smart-configuration").json()
+        services = http.get("/fhir/metadata").json()["rest"][0]["security"]["service"]
     assert told["token_endpoint"] == f"{place.origin}/oauth/token"
     assert told["token_endpoint_auth_methods_supported"] == ["private_key_jwt", "tls_client_auth"]
     assert told["tls_client_certificate_bound_access_tokens"] is True
+    assert [one["coding"][0]["code"] for one in services] == ["SMART-on-FHIR", "Certificates"]
     token = place.bound()
     with place.http(place.certificate, token=token) as http:
         assert http.get("/fhir/PractitionerRole").json()["entry"]
@@ -234,4 +236,21 @@ def test_whoever_comes_from_elsewhere_is_served_by_https_from_the_first_start(tm
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://localhost:{hub.ports['http']}/health/live")
     assert "HUB_030" in hub.log.read_text()
+    assert hub.stop() == 0
+
+
+def test_a_proxy_in_front_hands_the_certificate_on(tmp_path: Path) -> None:
+    authority = Authority()
+    (tmp_path / "clients.pem").write_bytes(authority.made.pem)
+    known = {"trusted_proxies": "127.0.0.1", "tls_client_ca": str(tmp_path / "clients.pem")}
+    hub = running.Hub(tmp_path / "hub", public_url="https://hub.test", **known)
+    id, made = hub.run("client", "add", "LGC", "--certificate-subject", LGC), authority.gives()
+    header = {"Client-Cert": f":{base64.b64encode(made.der).decode()}:", "X-Forwarded-For": "192.0.2.1"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{hub.ports['http']}") as proxy:
+        assert proxy.post("/oauth/token", data={**GRANT, "client_id": id}).status_code == 401
+        answer = proxy.post("/oauth/token", data={**GRANT, "client_id": id}, headers=header)
+        assert answer.status_code == 200, answer.text
+        bearer = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        assert proxy.get("/fhir/PractitionerRole", headers=bearer).status_code == 401
+        assert proxy.get("/fhir/PractitionerRole", headers=bearer | header).status_code == 200
     assert hub.stop() == 0
