@@ -44,6 +44,11 @@ class Events(Enum):
     IDN_011 = Event(
         "software refused at an OAuth address", "warning", "compare its key and clock with what it registered"
     )
+    IDN_040 = Event(
+        "no current list of revoked certificates of an authority: all of its certificates are refused",
+        "error",
+        "fetch its list anew into tls_client_crl",
+    )
     MSS_010 = Event("mail accepted into a conversation")
     MSS_011 = Event("mail refused", "warning", "hub journal list --state refused")
     MSS_012 = Event("mail was accepted before; same answer, nothing changed")

@@ -14,6 +14,7 @@ import contextvars
 import hashlib
 import hmac
 import re
+import time
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from common import clock, errors
+from common.events import Events, emit
 
 _AGAIN_SECONDS = 3600  # a chain that was good is looked at again
 _MOST_KNOWN = 2048
@@ -139,6 +141,7 @@ class Revoked:
         self._authorities = authorities
         self._seen: object = None
         self._lists: list[x509.CertificateRevocationList] = []
+        self._told = -float(_AGAIN_SECONDS)
         self._look()
 
     def why(self, leaf: x509.Certificate, now: datetime) -> str:
@@ -146,14 +149,22 @@ class Revoked:
         try:
             self._look()
         except errors.Unreadable:
+            self._tell(leaf.issuer)
             return "the revocation list cannot be read"
         ours = [one for one in self._lists if one.issuer == leaf.issuer]
         current = [one for one in ours if one.next_update_utc is None or one.next_update_utc >= now]
         if not current:
+            self._tell(leaf.issuer)
             return "there is no current revocation list of this authority"
         if any(one.get_revoked_certificate_by_serial_number(leaf.serial_number) for one in ours):
             return "the certificate is revoked"
         return ""
+
+    def _tell(self, authority: x509.Name) -> None:
+        """Once an hour: nobody signs in any more, and the operator alone can help."""
+        if time.monotonic() - self._told >= _AGAIN_SECONDS:
+            self._told = time.monotonic()
+            emit(Events.IDN_040, authority=authority.rfc4514_string())
 
     def _look(self) -> None:
         """Raises Unreadable."""

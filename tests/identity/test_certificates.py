@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from common import clock, errors
+from common import clock, errors, events
 from identity import certificates
 from tests.certificates import DAY, LGC, Authority, Made, self_signed
 
@@ -89,8 +89,15 @@ def test_what_is_revoked_proves_nothing_from_then_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "lists", [OURS.revokes(to=-DAY), OTHER.revokes(), Authority().revokes()], ids=["old", "of another", "forged"]
 )
-def test_without_a_current_list_of_its_authority_nothing_is_proved(tmp_path: Path, lists: bytes) -> None:
-    assert "no current revocation list" in trust(tmp_path, lists).look(GOOD.der, is_verified=True).wrong
+def test_without_a_current_list_of_its_authority_nothing_is_proved(
+    tmp_path: Path, lists: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[events.Events] = []
+    monkeypatch.setattr(certificates, "emit", lambda event, **_: told.append(event))
+    known = trust(tmp_path, lists)
+    for _ in range(3):
+        assert "no current revocation list" in known.look(GOOD.der, is_verified=True).wrong
+    assert told == [events.Events.IDN_040]  # the operator hears of it, once
 
 
 def test_a_list_that_breaks_while_the_hub_runs_opens_nothing(tmp_path: Path) -> None:
