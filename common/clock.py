@@ -23,7 +23,7 @@ def instant(moment: datetime) -> str:
 
 def micros(moment: datetime) -> int:
     """Microseconds since 1970 in UTC: how the store keeps every time."""
-    whole = moment.astimezone(UTC) - _EPOCH
+    whole = (moment if moment.tzinfo is UTC else moment.astimezone(UTC)) - _EPOCH
     return (whole.days * 86_400 + whole.seconds) * 1_000_000 + whole.microseconds
 
 

@@ -173,21 +173,17 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        path = scope.get("path", "")
-        inside = path.startswith(self._base) and path[len(self._base) :][:1] in ("", "/")
-        if scope["type"] == "websocket" and self.socket and path == f"{self._base}/ws":
-            await self.socket(scope, receive, send)
-            return
-        if scope["type"] != "http" or not inside or path.startswith(self._well_known):
-            await self._mount(scope, receive, send)
+        if (other := self._other(scope)) is not None:
+            await other(scope, receive, send)
             return
         headers = dict(scope["headers"])
         request_id = _request_id(headers)
         format, pretty = media.JSON, False
         traced: trace.Trace | None = None
         try:
-            request, format = await self._request(scope, receive, headers, request_id)
-            with trace.begun(self._traced(request, scope)) as traced:
+            traced = await self._begun(scope, headers, request_id)
+            with traced:
+                request, format = await self._request(scope, receive, headers, traced)
                 answer = await routes.run(self._server, request)
             pretty = ("_pretty", "true") in request.shown
             if request.segments[-1:] == ["_search"]:  # the form may have asked for a format too
@@ -213,13 +209,23 @@ class App:
             return
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-    def _traced(self, request: Request, scope: Scope) -> trace.Trace:
-        """What is to be kept of a request: where it went is told by what it gives, or by its address."""
-        asked = "/".join(request.segments)
+    def _other(self, scope: Scope) -> ASGI | None:
+        """Who answers what is no request to the FHIR surface."""
+        path = scope.get("path", "")
+        if scope["type"] == "websocket" and path == f"{self._base}/ws":
+            return self.socket or self._mount
+        inside = path.startswith(self._base) and path[len(self._base) :][:1] in ("", "/")
+        return self._mount if scope["type"] != "http" or not inside or path.startswith(self._well_known) else None
+
+    async def _begun(self, scope: Scope, headers: dict[bytes, bytes], request_id: str) -> trace.Trace:
+        """What is to be kept of a request, refused or not, with the address that it went to. Raises Unauthenticated."""
+        asked: str = scope["path"][len(self._base) :].strip("/")
+        is_open = asked == "metadata" and scope["method"] not in _WITH_BODY
+        caller = _NOBODY if is_open else await self._authenticate(_token(headers))
         if scope["query_string"]:
             asked += f"?{scope['query_string'].decode('latin-1')}"
-        door = "app" if request.caller.client in access.OWN_APP else "fhir"
-        return trace.Trace(request.caller, clock.micros(self._server.now()), "", door, asked, request.id)
+        door = "app" if caller.client in access.OWN_APP else "fhir"
+        return trace.Trace(caller, clock.micros(self._server.now()), "", door, asked, request_id)
 
     def _end(self, traced: trace.Trace | None, answer: Answer) -> None:
         """Nothing of somebody unknown is kept, and what a commit wrote down is."""
@@ -247,13 +253,11 @@ class App:
         await send({"type": "http.response.body", "body": b""})
 
     async def _request(
-        self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], request_id: str
+        self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], traced: trace.Trace
     ) -> tuple[Request, media.Format]:
-        method = scope["method"]
+        method, caller = scope["method"], traced.caller
         rest = scope["path"][len(self._base) :].strip("/")
         segments = rest.split("/") if rest else []
-        is_open = segments == ["metadata"] and method not in _WITH_BODY
-        caller = _NOBODY if is_open else await self._authenticate(_token(headers))
         params = media.parameters(scope["query_string"])
         shown = [pair for pair in params if pair[0] in exchange.GENERAL]
         if shown:
@@ -265,7 +269,7 @@ class App:
             headers,
             caller,
             self._public or _address(scope["scheme"], headers.get(b"host", b"")) + self._base,
-            request_id,
+            traced.correlation,
             prefer=media.prefer(headers[b"prefer"]) if b"prefer" in headers else _NO_WISH,
             shown=shown,
         )

@@ -147,7 +147,7 @@ class Store:
             secret=secret,
             make=partial(make, indexer=indexer, validator=validator),
             base_elsewhere=base_elsewhere,
-            traces=Log(engine.traces, maker.next, clock, secret=sealing or secret, heads=heads),
+            traces=Log(engine.traces, maker.next(), clock, secret=sealing or secret, heads=heads),
         )
 
     @property

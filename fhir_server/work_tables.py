@@ -184,27 +184,30 @@ def _notices(metadata: MetaData) -> None:
 
 
 def _traces(metadata: MetaData, spread: bool) -> None:
-    """What was done with whose data (`audit/`); `part` is the chain, one for each process and start."""
+    """What was done with whose data (`audit/`), by chain: one for each process and start.
+
+    On one machine `part` is the chain. Where rows are spread it is that of the resource that was written, so that both
+    go in with one statement; no key holds then, since it would have to begin with `part`: numbers are used once.
+    """
+    chain = ("chain",) if spread else ()
+    by = "chain" if spread else "part"
     Table(
         "trace",
         metadata,
-        column("part", BIG),
-        column("n", BIG),
-        column("at", BIG),
+        *(column(name, BIG) for name in ("part", *chain, "n", "at")),
         column("body", LargeBinary),
         column("mac", LargeBinary),
         column("keys", LargeBinary),
-        PrimaryKeyConstraint("part", "n"),
-        Index("trace_by_time", "at", "part", "n"),
+        Index("trace_by_chain", "chain", "n") if spread else PrimaryKeyConstraint("part", "n"),
+        Index("trace_by_time", "at", by, "n"),
         sqlite_strict=True,
     )
+    of_key = ("key", "at", by, "n")
     Table(
         "trace_of",
         metadata,
-        *(column(name, BIG) for name in ("part", "key", "at", "n")),
-        # On one machine the order in which it is asked for is enough.
-        PrimaryKeyConstraint(*(("part", "key", "at", "n") if spread else ("key", "at", "part", "n"))),
-        *([Index("trace_of_by_key", "key", "at", "part", "n")] if spread else []),
+        *(column(name, BIG) for name in ("part", "key", "at", *chain, "n")),
+        Index("trace_of_by_key", *of_key) if spread else PrimaryKeyConstraint(*of_key),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )

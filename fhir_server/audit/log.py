@@ -9,8 +9,9 @@ that the end of a chain cannot be cut off unnoticed. One chain for each process 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 from pathlib import Path
@@ -68,7 +69,7 @@ class Kept(Protocol):
         """All of one moment, however many write meanwhile. Raises Unavailable."""
 
     async def found_by(self) -> tuple[int, int, int]:
-        """Of all that rows are found by: how many, and the sums of keys and times, each modulo `MODULUS`."""
+        """Of all that leads to a row: how many, and the sums of keys and times, each modulo `MODULUS`."""
 
     async def found(
         self, key: int | None, span: tuple[int, int], *, before: tuple[int, int, int] | None, count: int
@@ -77,14 +78,14 @@ class Kept(Protocol):
 
 
 class Log:
-    """The traces of one process. `next` gives numbers that rise; `heads` None keeps no seal outside."""
+    """The traces of one process. `chain` is a number of its own; `heads` None keeps no seal outside."""
 
-    def __init__(
-        self, kept: Kept, next: Callable[[], int], now: clock.Clock, *, secret: bytes, heads: Path | None
-    ) -> None:
+    def __init__(self, kept: Kept, chain: int, now: clock.Clock, *, secret: bytes, heads: Path | None) -> None:
         self.kept, self.secret, self.heads = kept, secret, heads
-        self.chain = next()
-        self._next, self._now = next, now
+        self.chain = chain
+        # Numbers of its own: rows are made in another thread, where those of the record are not to be taken.
+        self._next = itertools.count(1).__next__
+        self._now = now
         self._waiting: list[tuple[Trace, str]] = []
         self._durable: list[tuple[int, bytes]] = []
         self._seal = Seal(self.chain, 0, 0, b"", b"")
@@ -188,7 +189,7 @@ def _says_whose(type: str, id: str, _: int) -> bool:
 def _patients(given: Iterable[Given], whose: dict[Ref, int]) -> set[int]:
     """Whose data was given: our ids say it themselves."""
     found = set()
-    for type, id, _ in dict.fromkeys(given):
+    for type, id, _ in given:
         if type == "Patient":
             found.add(index.address(f"Patient/{id}"))
         elif (type, id) in whose:

@@ -1,6 +1,6 @@
 """What is kept of one request?
 
-A `Trace` is made where a request comes in (`begun`), told by the store of what was given out, and written once: with
+A `Trace` is made where a request comes in, told by the store of what was given out, and written once: with
 the commit of a write, else by the log. It keeps names of resources, never their content. The row's body is a JSON list,
 in the order of `FIELDS`.
 """
@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hmac
 import struct
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,7 +25,6 @@ FIELDS = (
 )  # fmt: skip
 MOST_NAMED = 50  # resources named of a page; of more it is said how many
 WRITTEN = "done"  # the status of what was in the commit of a write
-EVERYTHING = keys.key("traces of what goes over all patients")
 _MAC_BYTES = 16
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -57,7 +55,10 @@ Given = tuple[str, str, int]  # type, id, version
 
 @dataclass(slots=True, eq=False)
 class Trace:
-    """One request under way. `what` is a restful-interaction or an operation, `at` in microseconds since 1970."""
+    """One request under way. `what` is a restful-interaction or an operation, `at` in microseconds since 1970.
+
+    What happens inside `with one:` belongs to it.
+    """
 
     caller: Caller
     at: int
@@ -68,6 +69,15 @@ class Trace:
     purpose: str = ""
     given: list[Given] = field(default_factory=list)
     wrote: bool = False  # a commit has written it already
+    _token: Token[Trace | None] | None = field(default=None, init=False)
+
+    def __enter__(self) -> Trace:
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _current.reset(self._token)
 
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
@@ -82,19 +92,9 @@ def given(caller: Caller, rows: list[Stored]) -> list[Stored]:
     return rows
 
 
-@contextmanager
-def begun(trace: Trace) -> Iterator[Trace]:
-    """What happens inside belongs to this request."""
-    token = _current.set(trace)
-    try:
-        yield trace
-    finally:
-        _current.reset(token)
-
-
 async def inside(trace: Trace, run: Callable[[Trace], Awaitable[None]]) -> None:
     """Run it as a part of this request."""
-    with begun(trace):
+    with trace:
         await run(trace)
 
 
@@ -122,6 +122,9 @@ def row(trace: Trace, status: str, place: tuple[int, int], *, patients: Iterable
 
 def _names(given: Sequence[Given], *, all: bool) -> list[str]:
     """The versions of what was written, and of the only one that was given; of a page the names alone, the first."""
+    if len(given) == 1:  # a read
+        type, id, version = given[0]
+        return [f"{type}/{id}/_history/{version}"]
     versions = dict.fromkeys(given)
     if all or len(versions) == 1:
         return [f"{type}/{id}/_history/{version}" for type, id, version in versions]

@@ -65,6 +65,8 @@ async def _rows(chain: int, kept: Kept, secret: bytes, report: Report) -> dict[i
             report.found_by[2] += len(row.of) * (row.at % MODULUS)
             if trace.mac(secret, (chain, row.n, row.at), row.body, row.of) != row.mac:
                 report.broken.append(f"{chain}/{row.n} : ligne modifiée, ou ajoutée par un autre que le hub")
+            if row.n in digests:
+                report.broken.append(f"{chain}/{row.n} : ligne en double")
             digests[row.n] = row.mac
         after = some[-1].n
         await asyncio.sleep(0)

@@ -12,34 +12,48 @@ from fhir_server.audit.trace import Ref, Row
 from fhir_server.engines.connections import Connection, Connections, translated
 from fhir_server.engines.sqlite_seen import packed, unpacked
 
-KEEP = "INSERT INTO trace (part, n, at, body, mac, keys) VALUES ($1, $2, $3, $4, $5, $6)"
-KEEP_KEY = "INSERT INTO trace_of (part, key, at, n) VALUES ($1, $2, $3, $4)"
+# All of one chain, in one statement; `part` is the chain's number.
+KEEP = """
+WITH t AS (
+    INSERT INTO trace (part, chain, n, at, body, mac, keys)
+    SELECT $1::bigint, $1::bigint, u.n, u.at, u.body, u.mac, u.keys
+    FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[]) u (n, at, body, mac, keys)
+)
+INSERT INTO trace_of (part, key, at, chain, n)
+SELECT $1::bigint, u.key, u.at, $1::bigint, u.n FROM unnest($7::bigint[], $8::bigint[], $9::bigint[]) u (key, at, n)
+"""
 SEAL = "INSERT INTO seal (part, k, at, numbers, mac) VALUES ($1, $2, $3, $4, $5)"
 PATIENTS = "SELECT type, fid, patient FROM resource WHERE address = ANY($1::bigint[]) AND patient <> 0"
 SEALS = "SELECT part, k, at, numbers, mac FROM seal WHERE part = $1 ORDER BY k"
-CHAINS = "SELECT part FROM trace UNION SELECT part FROM seal ORDER BY part"
-ROWS = "SELECT part, n, at, body, mac, keys FROM trace WHERE part = $1 AND n > $2 ORDER BY n LIMIT $3"
-SOME = "SELECT part, n, at, body, mac, keys FROM trace WHERE part = $1 AND n = ANY($2::bigint[]) ORDER BY n"
+CHAINS = "SELECT chain FROM trace UNION SELECT part FROM seal ORDER BY 1"
+ROWS = "SELECT chain, n, at, body, mac, keys FROM trace WHERE chain = $1 AND n > $2 ORDER BY n LIMIT $3"
+SOME = "SELECT chain, n, at, body, mac, keys FROM trace WHERE chain = $1 AND n = ANY($2::bigint[]) ORDER BY n"
+# Of what leads to a row: one that points elsewhere hides it.
 FOUND_BY = f"""
-SELECT COUNT(*), COALESCE(SUM(key % {MODULUS}), 0)::bigint, COALESCE(SUM(at % {MODULUS}), 0)::bigint FROM trace_of
+SELECT COUNT(*), COALESCE(SUM(o.key % {MODULUS}), 0)::bigint, COALESCE(SUM(o.at % {MODULUS}), 0)::bigint
+FROM trace_of o JOIN trace t ON t.part = o.part AND t.chain = o.chain AND t.n = o.n AND t.at = o.at
 """
 OF_KEY = """
-SELECT o.at, o.part, o.n, t.body FROM trace_of o JOIN trace t ON t.part = o.part AND t.n = o.n
-WHERE o.key = $1 AND o.at >= $2 AND o.at <= $3 AND (o.at, o.part, o.n) < ($4, $5, $6)
-ORDER BY o.at DESC, o.part DESC, o.n DESC LIMIT $7
+SELECT o.at, o.chain, o.n, t.body FROM trace_of o JOIN trace t ON t.part = o.part AND t.chain = o.chain AND t.n = o.n
+WHERE o.key = $1 AND o.at >= $2 AND o.at <= $3 AND (o.at, o.chain, o.n) < ($4, $5, $6)
+ORDER BY o.at DESC, o.chain DESC, o.n DESC LIMIT $7
 """
 OF_ALL = """
-SELECT at, part, n, body FROM trace WHERE at >= $1 AND at <= $2 AND (at, part, n) < ($3, $4, $5)
-ORDER BY at DESC, part DESC, n DESC LIMIT $6
+SELECT at, chain, n, body FROM trace WHERE at >= $1 AND at <= $2 AND (at, chain, n) < ($3, $4, $5)
+ORDER BY at DESC, chain DESC, n DESC LIMIT $6
 """
 LAST = (2**62, 2**62, 2**62)  # after every row
 
 
 async def insert(connection: Connection, rows: Sequence[Row]) -> None:
     """Traces with the keys by which they are found."""
-    if rows:
-        await connection.executemany(KEEP, [(*row[:5], packed(row.of)) for row in rows])
-        await connection.executemany(KEEP_KEY, [(row.chain, key, row.at, row.n) for row in rows for key in row.of])
+    for chain in {row.chain for row in rows}:
+        some = [row for row in rows if row.chain == chain]
+        kept = [(row.n, row.at, row.body, row.mac, packed(row.of)) for row in some]
+        found_by = [(key, row.at, row.n) for row in some for key in row.of]
+        await connection.execute(
+            KEEP, chain, *map(list, zip(*kept, strict=True)), *map(list, zip(*found_by, strict=True))
+        )
 
 
 class PostgresTraces:

@@ -1,8 +1,9 @@
 """How do commits become rows on PostgreSQL?
 
-A create is one statement whose every row has the same `part`; commits that only create go in together as one atomic
-`executemany`, without BEGIN and COMMIT. Everything else is one transaction, its statements grouped over the commits
-of a batch. When a batch fails its commits are tried one by one, so that each gets its own answer.
+A create is one statement whose every row has the same `part`, its trace too; commits that create one resource and do
+nothing else go in together as one atomic `executemany`, without BEGIN and COMMIT. Everything else is one transaction,
+its statements grouped over the commits of a batch. When a batch fails its commits are tried one by one, so that each
+gets its own answer.
 
 Every UPDATE and DELETE names `part`, or `lane` for the outbox, by equality: a spread-out database refuses it otherwise.
 Rows are locked in one order (by part and number), so that two batches do not wait for each other.
@@ -21,10 +22,11 @@ from fhir_server import ids, index
 from fhir_server.conditions import Rows
 from fhir_server.engines import postgres_claims, postgres_notices, postgres_past, postgres_traces, words
 from fhir_server.engines.connections import Connection
+from fhir_server.engines.sqlite_seen import packed
 from fhir_server.rights import facts
 from fhir_server.rows import JournalRow, Moved, Put, Write
 
-CREATE = """
+_CREATE = """
 WITH r AS (
     INSERT INTO resource (part, rid, type, fid, version, updated, deleted, sort_date, method, generation, readers, eq,
         words, body, address, patient, sharing)
@@ -52,11 +54,23 @@ WITH r AS (
     INSERT INTO link (part, rid, param, address)
     SELECT $1::bigint, $2::bigint, u.param, u.address FROM unnest($26::int[], $27::bigint[]) u (param, address)
     ON CONFLICT DO NOTHING
-)
+){traced}
 INSERT INTO event (part, lane, seq, type, fid, version, method, updated, actor, cause, tx)
 VALUES ($1::bigint, $21::smallint, $22::bigint, $3::text, $4::text, $5::int, $9::text, $6::bigint, $23::text,
     $24::text, pg_current_xact_id()::text::bigint)
 """
+
+CREATE = _CREATE.format(traced="")
+# With its trace, which lives in the part of the resource, so that all rows of the statement have the same.
+CREATE_TRACED = _CREATE.format(
+    traced=""", t AS (
+    INSERT INTO trace (part, chain, n, at, body, mac, keys)
+    VALUES ($1::bigint, $35::bigint, $36::bigint, $37::bigint, $38::bytea, $39::bytea, $40::bytea)
+), o AS (
+    INSERT INTO trace_of (part, key, at, chain, n)
+    SELECT $1::bigint, u.key, $37::bigint, $35::bigint, $36::bigint FROM unnest($41::bigint[]) u (key)
+)"""
+)
 
 # Nothing happens, not even a version row, when the row is no longer what was read: then no event comes back.
 UPDATE = """
@@ -159,20 +173,21 @@ async def together(connection: Connection, writes: Sequence[Write | JournalRow])
     postgres_past.refuse_late(commits)
     if not commits:
         await connection.executemany(KEEP, entries)
-    elif not entries and all(map(_only_creates, commits)):
-        await _create(connection, commits)
+    elif not entries and all(map(_is_one_statement, commits)):
+        await _create(connection, CREATE_TRACED, [_traced(one) for one in commits])
     else:
         async with connection.transaction():
             await connection.executemany(KEEP, entries)
             await _transaction(connection, commits)
 
 
-def _only_creates(write: Write) -> bool:
+def _is_one_statement(write: Write) -> bool:
+    """One new resource with its trace, and nothing that lives elsewhere?"""
     rest: object = write.shared or write.claims or write.outbox or write.finished or write.settled or write.announced
-    rest = rest or write.subscribers or write.traces
-    return not rest and all(
-        put.old is None and not put.index.standing and not postgres_claims.needs_locator(put) for put in write.puts
-    )
+    if rest or write.subscribers or len(write.puts) != 1 or len(write.traces) != 1:
+        return False
+    put = write.puts[0]
+    return put.old is None and not put.index.standing and not postgres_claims.needs_locator(put)
 
 
 async def _transaction(connection: Connection, writes: Sequence[Write]) -> None:
@@ -184,18 +199,17 @@ async def _transaction(connection: Connection, writes: Sequence[Write]) -> None:
             if put.old and put.old.part != put.row.part:
                 await _move(connection, write, put)
     await postgres_claims.locate(connection, [put for put in puts if put.old is None])
-    await _create(connection, writes)
+    await _create(connection, CREATE, [_created(one, put) for one in writes for put in one.puts if put.old is None])
     await stand(connection, puts)
     await _share(connection, writes)
     await postgres_traces.insert(connection, [row for write in writes for row in write.traces])
     await _queues(connection, writes)
 
 
-async def _create(connection: Connection, writes: Sequence[Write]) -> None:
-    rows = [_created(write, put) for write in writes for put in write.puts if put.old is None]
+async def _create(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
     try:
         if rows:
-            await connection.executemany(CREATE, rows)
+            await connection.executemany(statement, rows)
     except asyncpg.UniqueViolationError as problem:
         raise errors.Conflict(f"{rows[0][2]}/{rows[0][3]} existe déjà" if len(rows) == 1 else "id pris") from problem
 
@@ -290,6 +304,11 @@ def _created(write: Write, put: Put) -> tuple[Any, ...]:
     place = (ids.lane(row.part), put.seq, write.actor, write.cause, index.address(row.ref))
     columns = _columns(get(put.index) for get in CLEARS.values())
     return (*head, *keys, *columns[:6], *place, *columns[6:], words.tsvector(put.index.texts), row.patient, row.sharing)
+
+
+def _traced(write: Write) -> tuple[Any, ...]:
+    (put,), (trace,) = write.puts, write.traces
+    return (*_created(write, put), *trace[:5], packed(trace.of), trace.of)
 
 
 def _updated(write: Write, put: Put) -> tuple[Any, ...]:

@@ -24,7 +24,11 @@ _ROWS = "SELECT part, n, at, body, mac, keys FROM trace WHERE part = ? AND n > ?
 _SOME = (
     "SELECT part, n, at, body, mac, keys FROM trace WHERE part = ? AND n IN (SELECT value FROM json_each(?)) ORDER BY n"
 )
-_FOUND_BY = f"SELECT COUNT(*), COALESCE(SUM(key % {MODULUS}), 0), COALESCE(SUM(at % {MODULUS}), 0) FROM trace_of"
+# Of what leads to a row: one that points elsewhere hides it.
+_FOUND_BY = (
+    f"SELECT COUNT(*), COALESCE(SUM(o.key % {MODULUS}), 0), COALESCE(SUM(o.at % {MODULUS}), 0) "
+    "FROM trace_of o CROSS JOIN trace t ON t.part = o.part AND t.n = o.n AND t.at = o.at"
+)
 _OF_KEY = (
     "SELECT o.at, o.part, o.n, t.body FROM trace_of o CROSS JOIN trace t ON t.part = o.part AND t.n = o.n "
     "WHERE o.key = ? AND o.at >= ? AND o.at <= ? AND (o.at, o.part, o.n) < (?, ?, ?) "

@@ -57,7 +57,7 @@ async def seen(store: Store, notices: Iterable[Notice], caller: access.Caller) -
     if trace.current() is not None:  # asked for (`$events`): that request is traced
         return [one for one in await asyncio.gather(*map(look, notices)) if one]
     told = trace.Trace(caller, clock.micros(store.now()), "operation $events", "subscription")
-    with trace.begun(told):
+    with told:
         found = [one for one in await asyncio.gather(*map(look, notices)) if one]
     if found:
         store.traces.add(told, "200")

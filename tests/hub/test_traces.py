@@ -218,7 +218,7 @@ HARMS = (
     "DELETE FROM trace_of WHERE n = (SELECT n FROM trace WHERE rowid = {row})",
     "UPDATE trace SET at = at + 1, body = CAST(body || ' ' AS BLOB) WHERE rowid = {row}",
     "DELETE FROM trace WHERE rowid = {row}",
-    "INSERT INTO trace SELECT part, n + 1, at, body, mac, keys FROM trace WHERE rowid = {row}",
+    "INSERT INTO trace SELECT part, n + 1000, at, body, mac, keys FROM trace WHERE rowid = {row}",
     f"DELETE FROM seal WHERE (part, k) = {ONE_SEAL}",
     f"UPDATE seal SET mac = x'00' WHERE (part, k) = {ONE_SEAL}",
     # A chain as a whole, with its seals.

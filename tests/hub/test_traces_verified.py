@@ -82,7 +82,13 @@ async def test_a_write_whose_caller_went_away_is_sealed_too(hub: Room) -> None:
         "UPDATE trace SET body = body || ' '::bytea WHERE {one}",
         "UPDATE trace SET keys = substr(keys, 9) WHERE {one}",
         "DELETE FROM trace WHERE {one}",
-        "INSERT INTO trace SELECT part, n + 1, at, body, mac, keys FROM trace WHERE {one}",
+        "INSERT INTO trace (part, chain, n, at, body, mac, keys) "
+        "SELECT part, chain, n + 1000, at, body, mac, keys FROM trace WHERE {one}",
+        "INSERT INTO trace SELECT * FROM trace WHERE {one}",
+        "UPDATE trace SET chain = chain + 1 WHERE {one}",
+        "UPDATE trace SET part = part + 1 WHERE {one}",
+        "UPDATE trace_of SET part = part + 1 WHERE ({key}) IN (SELECT {key} FROM trace_of LIMIT 1)",
+        "UPDATE trace_of SET n = n + 1 WHERE ({key}) IN (SELECT {key} FROM trace_of LIMIT 1)",
         "DELETE FROM trace_of WHERE ({key}) IN (SELECT {key} FROM trace_of LIMIT 1)",
         "DELETE FROM seal WHERE (part, k) IN (SELECT part, max(k) FROM seal GROUP BY part LIMIT 1)",
         "DELETE FROM seal WHERE (part, k) IN (SELECT part, min(k) FROM seal GROUP BY part HAVING count(*) > 1 LIMIT 1)",
@@ -102,8 +108,8 @@ def test_what_is_altered_on_postgresql_is_found(postgres_url: str, tmp_path: Pat
     asyncio.run(live())
     assert asyncio.run(checked(config)).broken == []
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        one = "(part, n) IN (SELECT part, n FROM trace ORDER BY n LIMIT 1)"
-        assert connection.execute(harm.format(one=one, key="part, key, at, n")).rowcount  # type: ignore[arg-type]
+        one = "(chain, n) IN (SELECT chain, n FROM trace ORDER BY n LIMIT 1)"
+        assert connection.execute(harm.format(one=one, key="chain, key, at, n")).rowcount  # type: ignore[arg-type]
     assert asyncio.run(checked(config)).broken != []
 
 
