@@ -37,6 +37,7 @@ class Events(Enum):
     HUB_020 = Event("an older version stored resources; they are indexed again while the hub answers")
     HUB_021 = Event("all stored resources are indexed for this version")
     HUB_022 = Event("some stored resources could not be indexed again", "error", "hub reindex; report it")
+    HUB_023 = Event("traces that were kept as long as is wanted are gone")
     HUB_030 = Event("a TLS certificate was made by the local authority", remedy="put `authority` into people's devices")
     HUB_031 = Event("the new TLS certificate and key do not fit; the old ones stay", "error", "replace both files")
     HUB_032 = Event("the new TLS certificate is used")

@@ -309,12 +309,13 @@ class Store:
     async def _attempt(self, given: list[Change], caller: Caller, cause: str, valid: Valid) -> list[Stored]:
         plan = fold(await self._ruled(await self._visible(given, caller), caller), given)
         rows = await self._rows(plan, caller)
+        opened = await self.traces.emergencies([caller], clock.micros(self.now()))
         prepared = self._preparer.prepare(plan, rows, caller, now=clock.micros(self.now()), valid=valid)
         write = prepared.write
         write.cause = cause
         write.announced = any(put.row.type in self._announce for put in write.puts)
         if write.puts:
-            write.traces.append(self.traces.of_commit(write, caller))
+            write.traces.append(self.traces.of_commit(write, caller, opened))
         if not write.is_empty:
             # A caller who goes away does not keep others from hearing what was committed.
             task = asyncio.ensure_future(self._write(write))

@@ -207,6 +207,7 @@ async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int) -
     worker = asyncio.create_task(deliver.run(room, smtp(config)))
     stack.push_async_callback(_cancelled, worker)
     stack.push_async_callback(_cancelled, asyncio.create_task(upkeep.run(room.store)))
+    stack.push_async_callback(_cancelled, asyncio.create_task(upkeep.forget_daily(room)))
     return Doors(http, hospital.port, mail.smtp_port, mail.lmtp_port)
 
 

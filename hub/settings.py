@@ -90,6 +90,7 @@ class Settings:
     hooks_keep_days: float = _doc("how long events of a subscription can be sent or asked for (`$events`)", 14.0)
     hooks_timeout_seconds: float = _doc("how long a subscriber may take to answer", 10.0)
     emergency_hours: float = _doc("how long an access in an emergency stays open", 4.0)
+    traces_years: float = _doc("how long traces of accesses and writes are kept; 0: for ever", 10.0)
     hospital_organization: str = _doc("Organization id that hospital messages are attributed to", "hopital")
     hospital_unknown_patient: str = _doc("`create` a provisional patient, or `refuse` with 902", "create")
     hospital_reused_id: str = _doc(

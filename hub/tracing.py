@@ -12,7 +12,7 @@ import typer
 from common import clock
 from fhir_server import dates, index
 from fhir_server.audit import events, trace, verify
-from hub import database, keys, settings
+from hub import database, keys, settings, upkeep
 from hub.room import Room
 
 app = typer.Typer(no_args_is_help=True, help="The traces of every access and write.")
@@ -37,6 +37,12 @@ def check(data: Data = None, database_url: Database = None) -> None:
     for one in report.broken[:MOST_LINES]:
         typer.echo(one, err=True)
     raise SystemExit(1 if report.broken else 0)
+
+
+@app.command()
+def purge(data: Data = None, database_url: Database = None) -> None:
+    """Take away the traces that are older than `HUB_TRACES_YEARS`, as the hub does every day."""
+    typer.echo(f"{_with_room(data, database_url, upkeep.forget)} lignes enlevées")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from common import clock, errors
 from common.events import Events, emit
-from fhir_server import ids, index
+from fhir_server import access, ids, index
 from fhir_server.audit import trace
 from fhir_server.audit.trace import Given, Ref, Row, Trace
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fhir_server.rows import Write
 
 WAIT_SECONDS = 0.4
+EMERGENCY = "ETREAT"  # v3-ActReason
 MODULUS = 1_000_003
 _MANY = 2000  # waiting rows that are not waited for any longer
 _TRIES_AT_THE_END = 5
@@ -44,6 +45,15 @@ class Seal(NamedTuple):
     mac: bytes
 
 
+class Emergency(NamedTuple):
+    """Somebody (a key) may see a patient (an address) between two moments because a life depends on it."""
+
+    patient: int
+    who: int
+    lo: int
+    hi: int
+
+
 class Kept(Protocol):
     """Where traces are kept; each engine has its own."""
 
@@ -52,6 +62,12 @@ class Kept(Protocol):
 
     async def patients(self, refs: list[Ref]) -> dict[Ref, int]:
         """Whose these resources are, by address; those that are nobody's are left out."""
+
+    async def emergencies(self, who: list[int], since: int) -> list[Emergency]:
+        """Those that these people declared and that did not end before `since`."""
+
+    async def forget(self, rows: list[Row], anchor: Seal | None) -> None:
+        """Take rows of one chain away, with its seals up to the one in whose place the anchor comes, all or nothing."""
 
     async def seals(self, chain: int) -> list[Seal]:
         """All seals of a chain, in order."""
@@ -100,7 +116,12 @@ class Log:
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._begin)
 
-    def of_commit(self, write: Write, caller: Caller) -> Row:
+    async def emergencies(self, callers: Iterable[Caller], since: int) -> list[Emergency]:
+        """Those that any of these declared and that are open since then: hardly ever one."""
+        who = {access.key(one.actor) for one in callers if one.circles and one.actor}
+        return await self.kept.emergencies(list(who), since) if who else []
+
+    def of_commit(self, write: Write, caller: Caller, opened: Sequence[Emergency]) -> Row:
         """The row that goes into the commit; tell with `written` when that is durable.
 
         Of the request under way, else of a flow of the hub's, by what the commit says of itself.
@@ -113,7 +134,7 @@ class Log:
             one.correlation = before.correlation if before else ""
         one.given = [(put.row.type, put.row.fid, put.row.version) for put in write.puts]
         patients = {put.row.patient for put in write.puts if put.row.patient}
-        return trace.row(one, trace.WRITTEN, (self.chain, self._next()), patients=patients, secret=self.secret)
+        return self._row(one, trace.WRITTEN, patients, opened)
 
     def written(self, rows: list[Row]) -> None:
         """These are durable: the next seal is over them too, and the request under way is written down."""
@@ -165,7 +186,10 @@ class Log:
     async def _group(self, waiting: list[tuple[Trace, str]], durable: list[tuple[int, bytes]]) -> None:
         foreign = {one[:2] for request, _ in waiting for one in request.given if not _says_whose(*one)}
         whose = await self.kept.patients(list(foreign)) if foreign else {}
-        rows = await asyncio.to_thread(self._rows, waiting, whose)
+        opened = await self.emergencies(
+            (one.caller for one, _ in waiting), min((one.at for one, _ in waiting), default=0)
+        )
+        rows = await asyncio.to_thread(self._rows, waiting, whose, opened)
         sealed = sorted([*durable, *((row.n, row.mac) for row in rows)])
         numbers = struct.pack(f"<{len(sealed)}q", *(n for n, _ in sealed))
         digest = trace.sealed(self.secret, self._seal.mac, numbers, [one for _, one in sealed])
@@ -175,11 +199,19 @@ class Log:
         if self.heads:
             await asyncio.to_thread(_write_head, self.heads, seal)
 
-    def _rows(self, waiting: list[tuple[Trace, str]], whose: dict[Ref, int]) -> list[Row]:
-        return [
-            trace.row(one, status, (self.chain, self._next()), patients=_patients(one.given, whose), secret=self.secret)
-            for one, status in waiting
-        ]
+    def _rows(self, waiting: list[tuple[Trace, str]], whose: dict[Ref, int], opened: Sequence[Emergency]) -> list[Row]:
+        return [self._row(one, status, _patients(one.given, whose), opened) for one, status in waiting]
+
+    def _row(self, one: Trace, status: str, patients: set[int], opened: Sequence[Emergency]) -> Row:
+        if opened and _is_urgent(one, patients, opened):
+            one.purpose = EMERGENCY
+        return trace.row(one, status, (self.chain, self._next()), patients=patients, secret=self.secret)
+
+
+def _is_urgent(one: Trace, patients: set[int], opened: Sequence[Emergency]) -> bool:
+    """Was it to a patient for whom this very person had declared an emergency?"""
+    who = access.key(one.caller.actor or "")
+    return any(who == the.who and the.patient in patients and the.lo <= one.at <= the.hi for the in opened)
 
 
 def _says_whose(type: str, id: str, _: int) -> bool:

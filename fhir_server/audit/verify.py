@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fhir_server.audit import trace
+from fhir_server.audit import purge, trace
 from fhir_server.audit.log import MODULUS, Kept, Seal
 
 _ROWS_AT_ONCE = 5000
@@ -76,6 +76,11 @@ async def _rows(chain: int, kept: Kept, secret: bytes, report: Report) -> dict[i
 
 def _seals(chain: int, seals: list[Seal], digests: dict[int, bytes], secret: bytes, *, report: Report) -> None:
     before, sealed, k = b"", set[int](), 0
+    if seals and not seals[0].numbers:  # what was older has been kept as long as was wanted
+        first, *seals = seals
+        before, k = purge.mac(first), first.k
+        if first != purge.anchor(secret, first._replace(mac=before)):
+            report.broken.append(f"{chain} : début enlevé, et non par le hub")
     for seal in seals:
         k += 1
         numbers = struct.unpack(f"<{len(seal.numbers) // 8}q", seal.numbers)
@@ -103,6 +108,6 @@ def _head(chain: int, seals: list[Seal], known: tuple[int, str] | None, report: 
         report.broken.append(f"{chain} : le fichier de sa fin est illisible")
         return
     k, mac = known
-    found = {seal.k: seal.mac for seal in seals}
+    found = {seal.k: purge.mac(seal) for seal in seals}
     if found.get(k, b"").hex() != mac:
         report.broken.append(f"{chain} : la fin a été enlevée (le sceau {k} manque)")

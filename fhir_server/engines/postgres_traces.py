@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fhir_server import index
-from fhir_server.audit.log import MODULUS, Kept, Seal
+from fhir_server.audit.log import MODULUS, Emergency, Kept, Seal
 from fhir_server.audit.trace import Ref, Row
 from fhir_server.engines.connections import Connection, Connections, translated
 from fhir_server.engines.sqlite_seen import packed, unpacked
+from fhir_server.rights import standing
 
 # All of one chain, in one statement; `part` is the chain's number.
 KEEP = """
@@ -24,6 +25,11 @@ SELECT $1::bigint, u.key, u.at, $1::bigint, u.n FROM unnest($7::bigint[], $8::bi
 """
 SEAL = "INSERT INTO seal (part, k, at, numbers, mac) VALUES ($1, $2, $3, $4, $5)"
 PATIENTS = "SELECT type, fid, patient FROM resource WHERE address = ANY($1::bigint[]) AND patient <> 0"
+EMERGENCIES = "SELECT patient, who, lo, hi FROM standing WHERE who = ANY($1::bigint[]) AND bit = $2 AND hi >= $3"
+PARTS = "SELECT part, n FROM trace WHERE chain = $1 AND n = ANY($2::bigint[])"
+FORGET = "DELETE FROM trace WHERE part = $1 AND chain = $2 AND n = $3"
+FORGET_KEY = "DELETE FROM trace_of WHERE part = $1 AND key = $2 AND at = $3 AND chain = $4 AND n = $5"
+FORGET_SEALS = "DELETE FROM seal WHERE part = $1 AND k <= $2"
 SEALS = "SELECT part, k, at, numbers, mac FROM seal WHERE part = $1 ORDER BY k"
 CHAINS = "SELECT chain FROM trace UNION SELECT part FROM seal ORDER BY 1"
 ROWS = "SELECT chain, n, at, body, mac, keys FROM trace WHERE chain = $1 AND n > $2 ORDER BY n LIMIT $3"
@@ -88,6 +94,24 @@ class PostgresTraces:
         wanted = set(refs)
         found = await self._fetch(PATIENTS, [index.address(f"{type}/{id}") for type, id in refs])
         return {(row[0], row[1]): row[2] for row in found if (row[0], row[1]) in wanted}
+
+    async def emergencies(self, who: list[int], since: int) -> list[Emergency]:
+        """Along the index by person."""
+        return [Emergency(*row) for row in await self._fetch(EMERGENCIES, who, standing.EMERGENCY, since)]
+
+    async def forget(self, rows: list[Row], anchor: Seal | None) -> None:
+        """Each row where it lives."""
+        with translated():
+            async with self._connections.one() as connection, connection.transaction():
+                for chain in {row.chain for row in rows}:
+                    numbers = [row.n for row in rows if row.chain == chain]
+                    part = {found[1]: found[0] for found in await connection.fetch(PARTS, chain, numbers)}
+                    of = [(part[row.n], key, row.at, chain, row.n) for row in rows if row.n in part for key in row.of]
+                    await connection.executemany(FORGET_KEY, of)
+                    await connection.executemany(FORGET, [(home, chain, n) for n, home in part.items()])
+                if anchor is not None:
+                    await connection.execute(FORGET_SEALS, anchor.chain, anchor.k)
+                    await connection.execute(SEAL, *anchor)
 
     async def seals(self, chain: int) -> list[Seal]:
         """In order."""

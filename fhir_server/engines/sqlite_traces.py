@@ -9,15 +9,22 @@ from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
 from common import errors
-from fhir_server.audit.log import MODULUS, Kept, Seal
+from fhir_server.audit.log import MODULUS, Emergency, Kept, Seal
 from fhir_server.audit.trace import Ref, Row
 from fhir_server.engines import sqlite_rows
 from fhir_server.engines.sqlite_seen import packed, unpacked
+from fhir_server.rights import standing
 
 if TYPE_CHECKING:
     from fhir_server.engines.sqlite_writer import Writer
 
 _PATIENT = "SELECT type, fid, patient FROM resource WHERE type = ? AND fid IN (SELECT value FROM json_each(?))"
+_EMERGENCIES = (
+    "SELECT patient, who, lo, hi FROM standing WHERE who IN (SELECT value FROM json_each(?)) AND bit = ? AND hi >= ?"
+)
+_FORGET = "DELETE FROM trace WHERE part = ? AND n = ?"
+_FORGET_KEY = "DELETE FROM trace_of WHERE key = ? AND at = ? AND part = ? AND n = ?"
+_FORGET_SEALS = "DELETE FROM seal WHERE part = ? AND k <= ?"
 _SEALS = "SELECT part, k, at, numbers, mac FROM seal WHERE part = ? ORDER BY k"
 _CHAINS = "SELECT part FROM trace UNION SELECT part FROM seal ORDER BY part"
 _ROWS = "SELECT part, n, at, body, mac, keys FROM trace WHERE part = ? AND n > ? ORDER BY n LIMIT ?"
@@ -92,6 +99,22 @@ class SqliteTraces:
             by_type.setdefault(type, []).append(id)
         found = [row for type, some in by_type.items() for row in self._fetch(_PATIENT, (type, json.dumps(some)))]
         return {(type, id): patient for type, id, patient in found if patient}
+
+    async def emergencies(self, who: list[int], since: int) -> list[Emergency]:
+        """Along the index by person."""
+        return [Emergency(*row) for row in self._fetch(_EMERGENCIES, (json.dumps(who), standing.EMERGENCY, since))]
+
+    async def forget(self, rows: list[Row], anchor: Seal | None) -> None:
+        """In one job of the writing thread."""
+
+        def run(connection: sqlite3.Connection) -> None:
+            connection.executemany(_FORGET_KEY, [(key, row.at, row.chain, row.n) for row in rows for key in row.of])
+            connection.executemany(_FORGET, [(row.chain, row.n) for row in rows])
+            if anchor is not None:
+                connection.execute(_FORGET_SEALS, (anchor.chain, anchor.k))
+                sqlite_rows.insert(connection, "seal", [anchor])
+
+        await self._writer.do(run)
 
     async def seals(self, chain: int) -> list[Seal]:
         """In order."""

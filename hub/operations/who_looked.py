@@ -10,6 +10,7 @@ from __future__ import annotations
 from common import errors
 from fhir_server import dates, exchange, operations
 from fhir_server.audit import door, events
+from fhir_server.audit.log import EMERGENCY
 from fhir_server.audit.trace import Kept
 from hub.operations.asked import member_of_circle, one
 from hub.room import Resource
@@ -71,10 +72,11 @@ def _line(kept: Kept) -> Resource:
     kinds = dict.fromkeys(_THINGS.get(ref.partition("/")[0], ref.partition("/")[0]) for ref in said["given"])
     things = ", ".join(list(kinds)[:4]) or "le dossier"
     place = _DOORS.get(said["door"], f"par {said['door']}")
+    urgent = ", en urgence" if said["purpose"] == EMERGENCY else ""
     parts: list[Resource] = [
         {"name": "when", "valueInstant": event["recorded"]},
         {"name": "who", "valueString": who},
-        {"name": "text", "valueString": f"{who} {_DID.get(what, 'a utilisé')} {things} {place}"},
+        {"name": "text", "valueString": f"{who} {_DID.get(what, 'a utilisé')} {things} {place}{urgent}"},
         {"name": "trace", "valueReference": {"reference": f"AuditEvent/{event['id']}"}},
     ]
     if said["actor"]:

@@ -20,7 +20,7 @@ from hub.seed import small
 from tests.hub import doors
 from tests.hub.doors import Api, a_note, labelled, post, said, status
 
-CLAIRE, NADIA, KARIM = (f"PractitionerRole/{name}" for name in ("claire", "nadia", "karim"))
+CLAIRE, NADIA, KARIM, LGC = (f"PractitionerRole/{name}" for name in ("claire", "nadia", "karim", "lgc"))
 
 
 @pytest.fixture
@@ -170,6 +170,33 @@ async def test_each_write_has_its_provenance_for_those_who_see_it(hub: Room, api
     assert all(validate.Validator(hub.definitions).check(one) == [] for one in written)
     async with api("lgc") as client:
         assert (await client.get(f"/Provenance?target=Condition/{note['id']}")).json().get("entry", []) == []
+
+
+async def test_what_an_emergency_opened_says_so(hub: Room, api: Api) -> None:
+    patient, other = await doors.dossier(api, CLAIRE, NADIA), await doors.dossier(api, CLAIRE, LGC)
+    note = (await post(api, "nadia", a_note(patient))).json()
+    reason = {"resourceType": "Parameters", "parameter": [{"name": "reason", "valueString": "Malaise au cabinet"}]}
+    async with api("lgc") as client:
+        assert (await client.get(f"/Condition/{note['id']}")).status_code == 404
+        assert (await client.post(f"/{patient}/$emergency-access", json=reason)).status_code == 200
+        assert (await client.get(f"/Condition/{note['id']}")).status_code == 200
+        assert (await client.get(f"/Condition?patient={patient}")).status_code == 200
+        assert (await client.get(f"/{other}")).status_code == 200
+    assert await status(api, "claire", f"/{patient}") == 200
+    assert (await post(api, "lgc", a_note(patient))).status_code == 201
+    found = [one for one in await traces(hub, api, patient=patient) if told(one)[0] == LGC]
+    urgent = {told(one)[1]: one.get("purposeOfEvent", [{}])[0] for one in found}
+    system = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+    for code in ("read", "search-type", "create"):
+        assert urgent[code] == {"coding": [{"system": system, "code": "ETREAT"}]}
+    assert validate.Validator(hub.definitions).check(found[0]) == []
+    others = [one for one in await traces(hub, api, patient=patient) if told(one)[0] == CLAIRE]
+    others += [one for one in await traces(hub, api, patient=other) if told(one)[0] == LGC]
+    assert others and not any("purposeOfEvent" in one for one in others)
+    async with api("claire") as client:
+        lines = (await client.get(f"/{patient}/$who-looked")).json()["parameter"]
+    texts = [part["valueString"] for one in lines for part in one["part"] if part["name"] == "text"]
+    assert any(one.endswith(", en urgence") for one in texts)
 
 
 # ---- whole
