@@ -121,6 +121,7 @@ def _compartment(server: Server, request: Request, params: Params) -> _Scope:
 async def _search(server: Server, request: Request, params: Params, scope: _Scope) -> Answer:
     for type in scope.types:
         access.may(request.caller, "s", type)
+    traces.refuse_includes(scope.types[0], params)
     is_of_traces = scope.types == ("AuditEvent",) and scope.within is None
     if is_of_traces and (told := await traces.search(server, request, params)) is not None:
         return told
@@ -135,7 +136,12 @@ async def _search(server: Server, request: Request, params: Params, scope: _Scop
         also = await includes.follow(server, request.caller, asked, found.rows)
         rows += [entries.found(request.base, cut.row(row) if cut else row, "include") for row in also.rows]
         rows += [_remark(text, "too-costly", request) for text in also.remarks]
+    rows += await _provenance(server, request, params, [row.ref for row in found.rows])
     written = await provenance.search(server, request, params) if scope.types == ("Provenance",) else []
+    said = (
+        traces.remark(params) if is_of_traces else provenance.remark(params) if scope.types == ("Provenance",) else ""
+    )
+    rows += [_remark(said, "not-supported", request)] if said else []
     rows += [_remark(f"Paramètre inconnu, ignoré : {name[:60]}", "not-supported", request) for name in asked.ignored]
     rows = written + rows
     total = found.total
@@ -143,6 +149,15 @@ async def _search(server: Server, request: Request, params: Params, scope: _Scop
         total = len(found.rows) + len(written)  # the first page is the last: the count costs nothing
     links = _links(request, scope.path, asked.applied, found.after)
     return Answer(200, entries.bundle("searchset", links, rows, total=total))
+
+
+async def _provenance(server: Server, request: Request, params: Params, refs: list[str]) -> list[bytes]:
+    """Who wrote the matches, when that is to be included by its name: a wildcard would bring it with every search."""
+    if not any(name.startswith("_revinclude") and value.startswith("Provenance:target") for name, value in params):
+        return []
+    found, is_cut = await provenance.included(server, request, refs)
+    text = f"Inclusions limitées à {provenance.MOST_INCLUDED} Provenance : réduisez _count"
+    return [*found, _remark(text, "too-costly", request)] if is_cut else found
 
 
 def _understood(

@@ -20,8 +20,10 @@ Resource = dict[str, Any]
 _MOST, _USUAL = 200, 50
 _AT_ONCE = 500
 _BOUNDS = frozenset({"eq", "ge", "gt", "sa", "le", "lt", "eb"})
-_TOLD = frozenset({"date", "patient", "entity", "agent", "type", "subtype", "action", "outcome", "agent-name",
-                   "_count", "_after", "_sort", "_total"})  # fmt: skip
+_SIMPLE = ("agent", "type", "subtype", "action", "outcome", "agent-name", "entity", "site", "_id")
+_TOLD = frozenset({*_SIMPLE, "date", "patient", "_count", "_after", "_sort", "_total"})
+# What no row has: only what others sent can be meant.
+_FOREIGN = frozenset({"address", "agent-role", "altid", "entity-name", "entity-type", "policy", "source"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class _Asked:
 
 
 async def search(server: Server, request: Request, params: Params) -> Answer | None:
-    """A page of AuditEvents, newest first; None when it asks for what only those that others sent may have.
+    """A page of AuditEvents, newest first; None when only what others sent is searched (`remark` says when to tell).
 
     Raises Unreadable without a date, Forbidden for the traces of others.
     """
@@ -60,6 +62,24 @@ async def search(server: Server, request: Request, params: Params) -> Answer | N
         rest = [pair for pair in params if pair[0] != "_after"]
         links.append(("next", entries.link(place, [*rest, ("_after", after)])))
     return Answer(200, entries.bundle("searchset", links, [entry(request, one) for one in rendered]))
+
+
+def refuse_includes(type: str, params: Params) -> None:
+    """Rows are no resources that includes could follow. Raises Unreadable, rather than leave them out unsaid."""
+    for name, value in params:
+        code = name.partition(":")[0]
+        if code in ("_include", "_revinclude") and (type == "AuditEvent" or value.startswith("AuditEvent:")):
+            text = (
+                f"{code} : les traces ne s'incluent pas ; cherchez AuditEvent par patient, entity ou agent, et par date"
+            )
+            raise exchange.unavailable(text, at=f"http.{name}")
+
+
+def remark(params: Params) -> str:
+    """What is to be said of a search that went only over what others sent, though rows might have met it."""
+    names = sorted({name for name, _ in params if name not in _TOLD and name not in _FOREIGN})
+    text = f"{', '.join(one[:60] for one in names)} : cherché dans les AuditEvent reçus, non dans les traces du hub"
+    return text if names else ""
 
 
 async def read(server: Server, request: Request, place: tuple[int, int]) -> Answer:
@@ -90,8 +110,7 @@ async def _asked(server: Server, request: Request, params: Params) -> _Asked | N
     key, patient = await _key(server, request.caller, given)
     if key == 0:
         return None
-    simple = ("agent", "type", "subtype", "action", "outcome", "agent-name", "entity")
-    values = tuple((name, value) for name in simple for value in given.get(name, ()))
+    values = tuple((name, value) for name in _SIMPLE for value in given.get(name, ()))
     count = exchange.whole_number(given.get("_count", [str(_USUAL)])[0])
     after = timeline.decode(given["_after"][0]) if "_after" in given else None
     return _Asked(key, patient, of_date, values, min(_USUAL if count is None else count, _MOST), after)
@@ -173,6 +192,8 @@ def _meets(one: Kept, values: tuple[tuple[str, str], ...]) -> bool:
         "subtype": event.get("subtype", [{"code": ""}])[0]["code"],
         "action": event["action"],
         "outcome": event["outcome"],
+        "site": event["source"]["site"],
+        "_id": event["id"],
     }
     name = str(one.values["name"]).casefold()
     for param, value in values:
@@ -200,7 +221,7 @@ async def _sent(server: Server, request: Request, params: Params) -> list[Resour
     return [media.read_json(row.body) for row in page.rows]
 
 
-def entry(request: Request, resource: Resource) -> bytes:
+def entry(request: Request, resource: Resource, mode: str = "match") -> bytes:
     """What was rendered, as an entry of a searchset."""
     full = f"{request.base}/{resource['resourceType']}/{resource['id']}"
-    return media.encode({"fullUrl": full, "resource": resource, "search": {"mode": "match"}})
+    return media.encode({"fullUrl": full, "resource": resource, "search": {"mode": mode}})

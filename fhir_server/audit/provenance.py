@@ -1,15 +1,16 @@
 """Who wrote this, and when? Each write as a Provenance, made from its trace when asked for (MODEL-08).
 
-`GET [base]/Provenance?target=Type/id` and `GET [base]/Provenance/{id}`: for whoever sees the resource, or saw it before
-it was deleted. A trace that wrote several resources is a Provenance of each, since one may be new and another not.
+`GET [base]/Provenance?target=Type/id`, `_revinclude=Provenance:target` and `GET [base]/Provenance/{id}`: for whoever
+sees the resource, or saw it before it was deleted. A trace that wrote several resources is a Provenance of each, since
+one may be new and another not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fhir_server import access, exchange, keys, media, presence
+from fhir_server import access, dates, exchange, keys, media, presence
 from fhir_server.access import Caller
 from fhir_server.audit import door, events, trace
 from fhir_server.audit.trace import Kept
@@ -20,7 +21,8 @@ Resource = dict[str, Any]
 _OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
 _DONE = {"POST": "CREATE", "PUT": "UPDATE", "DELETE": "DELETE"}
 _MOST_VERSIONS = 500
-_PARAMETERS = frozenset({"target", "agent", "recorded"})
+_PARAMETERS = frozenset({"target", "patient", "agent", "recorded"})
+MOST_INCLUDED = 500
 
 
 async def search(server: Server, request: Request, params: Params) -> list[bytes]:
@@ -28,19 +30,50 @@ async def search(server: Server, request: Request, params: Params) -> list[bytes
 
     Raises Unreadable for a date that is none.
     """
-    targets = [one for name, value in params if name == "target" for one in value.split(",")]
+    targets = _targets(params)
     about = [name for name, _ in params if not name.startswith("_")]
     if not targets or not _PARAMETERS.issuperset(about) or any(name == "_after" for name, _ in params):
         return []
     lo, hi = door.span([value for name, value in params if name == "recorded"], at="recorded")
     agents = {one for name, value in params if name == "agent" for one in value.split(",")}
-    found: list[tuple[int, Resource]] = []
-    for ref in dict.fromkeys(one.removeprefix(f"{request.base}/") for one in targets):
-        rows = await door.rows(server, keys.key(ref), (lo, hi)) if await _is_seen(server, request.caller, ref) else []
-        methods = await _methods(server, ref) if rows else {}
-        found += [(one.values["at"], _told(one, k, methods)) for one in rows for k in _places(one, ref)]
+    refs = dict.fromkeys(one.removeprefix(f"{request.base}/") for one in targets)
+    found = [one for ref in refs for one in await _of(server, request.caller, ref, (lo, hi))]
     shown = [told for _, told in sorted(found, key=lambda one: -one[0])]
     return [door.entry(request, one) for one in shown if not agents or _who(one) in agents]
+
+
+def remark(params: Params) -> str:
+    """What is to be said of a search that names no target: what was written here is found by its target."""
+    names = {name for name, _ in params}
+    is_asked = names & {"agent", "recorded"} and not _targets(params)
+    return "Les Provenance des écritures d'ici se cherchent par target ou patient" if is_asked else ""
+
+
+async def included(server: Server, request: Request, refs: Iterable[str]) -> tuple[list[bytes], bool]:
+    """Those of resources that were found (`_revinclude=Provenance:target`), as entries; were there too many?"""
+    found: list[bytes] = []
+    if not access.can(request.caller, "r", "Provenance"):
+        return found, False
+    for ref in refs:
+        some = await _of(server, request.caller, ref, (dates.BEGINNING, dates.END))
+        found += [door.entry(request, told, "include") for _, told in some]
+        if len(found) > MOST_INCLUDED:
+            return found[:MOST_INCLUDED], True
+    return found, False
+
+
+def _targets(params: Params) -> list[str]:
+    """Of what the Provenance is asked for."""
+    found = [one for name, value in params if name == "target" for one in value.split(",")]
+    patients = [one for name, value in params if name == "patient" for one in value.split(",")]
+    return found + [one if "/" in one else f"Patient/{one}" for one in patients]
+
+
+async def _of(server: Server, caller: Caller, ref: str, span: tuple[int, int]) -> list[tuple[int, Resource]]:
+    """Those of one resource that the caller sees, each with its time, newest first."""
+    rows = await door.rows(server, keys.key(ref), span) if await _is_seen(server, caller, ref) else []
+    methods = await _methods(server, ref) if rows else {}
+    return [(one.values["at"], _told(one, k, methods)) for one in rows for k in _places(one, ref)]
 
 
 async def read(server: Server, request: Request, place: tuple[int, int, int]) -> Answer:

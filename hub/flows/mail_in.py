@@ -14,7 +14,7 @@ from hashlib import sha1, sha256
 from common import errors
 from common.events import Events, emit
 from fhir_server import access, changes, store
-from hub import conversations
+from hub import conversations, people
 from hub.room import Resource, Room
 from mapping import systems
 from mss import address, letter, reception
@@ -78,7 +78,8 @@ async def _post(
         return ACCEPTED
     thread = await _thread(mail, recipient, room)
     member = await _member(mail, thread, envelope, room)
-    caller = access.person(member, client="mssante")
+    name, _ = await people.name(member, room)
+    caller = access.person(member, client="mssante", name=name)
     wanted = _changes(mail, raw, thread, room, member=member)
     try:
         await room.store.commit([*wanted, accepted], caller=caller, cause=entry.id)

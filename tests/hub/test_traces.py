@@ -172,6 +172,62 @@ async def test_each_write_has_its_provenance_for_those_who_see_it(hub: Room, api
         assert (await client.get(f"/Provenance?target=Condition/{note['id']}")).json().get("entry", []) == []
 
 
+async def test_who_wrote_is_included_with_what_was_found(hub: Room, api: Api) -> None:
+    patient = await doors.dossier(api, CLAIRE, NADIA)
+    note = (await post(api, "nadia", labelled(a_note(patient), "partage"))).json()
+    hidden = (await post(api, "nadia", labelled(a_note(patient), "prive"))).json()
+    for asked in ("Provenance:target", "Provenance:target:Condition"):
+        async with api("claire") as client:
+            answer = await client.get(f"/Condition?patient={patient}&_revinclude={asked}")
+        assert answer.status_code == 200, said(answer)
+        entries = answer.json()["entry"]
+        seen = {f"{one['resource']['resourceType']}/{one['resource']['id']}" for one in entries}
+        targets = [
+            one["resource"]["target"][0]["reference"].partition("/_history")[0]
+            for one in entries
+            if one["resource"]["resourceType"] == "Provenance" and one["search"]["mode"] == "include"
+        ]
+        assert f"Condition/{note['id']}" in targets
+        assert set(targets) <= seen
+        assert f"Condition/{hidden['id']}" not in targets
+
+
+async def test_who_wrote_about_a_patient_is_found_and_without_a_target_it_is_said(hub: Room, api: Api) -> None:
+    patient = await doors.dossier(api, CLAIRE, NADIA)
+    async with api("claire") as client:
+        found = (await client.get(f"/Provenance?patient={patient}")).json()["entry"]
+        assert {one["resource"]["target"][0]["reference"] for one in found} == {f"{patient}/_history/1"}
+        (remark,) = (await client.get(f"/Provenance?agent={NADIA}")).json()["entry"]
+    assert "target" in remark["resource"]["issue"][0]["details"]["text"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "AuditEvent?date=ge2020-01-01&_include=AuditEvent:patient",
+        "AuditEvent?date=ge2020-01-01&_revinclude=Provenance:target",
+        "Condition?_revinclude=AuditEvent:entity",
+        "Patient?_revinclude:iterate=AuditEvent:patient",
+    ],
+)
+async def test_traces_are_not_included_and_it_is_said(api: Api, url: str) -> None:
+    async with api("system") as client:
+        assert "les traces ne s'incluent pas" in said(await client.get(f"/{url}"))
+
+
+async def test_a_search_that_leaves_the_rows_out_says_so(hub: Room, api: Api) -> None:
+    patient = await doors.dossier(api, CLAIRE)
+    assert await status(api, "claire", f"/{patient}") == 200
+    (event, *_) = await traces(hub, api, agent=CLAIRE)
+    async with api("system") as client:
+        for params, is_found in ((f"_id={event['id']}", True), ("site=app", True), ("site=hospital", False)):
+            answer = (await client.get(f"/AuditEvent?date=ge2020-01-01&agent={CLAIRE}&{params}")).json()
+            assert (event["id"] in {one["resource"]["id"] for one in answer.get("entry", ())}) is is_found, params
+        (remark,) = (await client.get("/AuditEvent?date=ge2020-01-01&agent:missing=false")).json()["entry"]
+        assert "agent:missing" in remark["resource"]["issue"][0]["details"]["text"]
+        assert "entry" not in (await client.get("/AuditEvent?date=ge2020-01-01&altid=x")).json()
+
+
 async def test_what_an_emergency_opened_says_so(hub: Room, api: Api) -> None:
     patient, other = await doors.dossier(api, CLAIRE, NADIA), await doors.dossier(api, CLAIRE, LGC)
     note = (await post(api, "nadia", a_note(patient))).json()

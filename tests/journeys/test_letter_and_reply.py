@@ -167,6 +167,37 @@ def test_the_dossier_shows_each_caller_their_own_part(region: Region) -> None:
     }
 
 
+def writer(region: Region, ref: str) -> tuple[str, str, set[str]]:
+    """Who the trace says wrote a resource, by which door, and what else was written with it."""
+    with region.hub.client("--system") as client:
+        (written,) = resources(client.get(f"Provenance?target={ref}").json(), "Provenance")
+        event = client.get(f"AuditEvent/{written['id'].rpartition('-')[0]}").raise_for_status().json()
+    who = event["agent"][0]["who"]["reference"]
+    assert written["agent"][0]["who"]["reference"] == who
+    assert event["outcome"] == "0"
+    types = {one["what"]["reference"].partition("/")[0] for one in event["entity"] if "what" in one}
+    return who, event["source"]["site"], types
+
+
+def test_the_hospitals_letter_leaves_the_trace_of_the_hospital(region: Region) -> None:
+    first = messages(region, "nadia")[0]
+    document = next(one["contentReference"]["reference"] for one in first["payload"] if "contentReference" in one)
+    who, door, types = writer(region, document)
+    assert (who, door) == ("Organization/hopital", "hospital")
+    assert {"DocumentReference", "Binary", "Communication"} <= types
+
+
+def test_the_doctors_mail_leaves_the_trace_of_the_doctor(region: Region) -> None:
+    (posted,) = [one for one in messages(region, "nadia") if "je passe demain" in str(one)]
+    who, door, types = writer(region, f"Communication/{posted['id']}")
+    assert (who, door) == ("PractitionerRole/lefebvre", "mssante")
+    assert {"Communication", "DocumentReference", "Binary"} <= types
+    with region.hub.client("--persona", "nadia") as client:
+        lines = client.get(f"{posted['subject']['reference']}/$who-looked").raise_for_status().json()["parameter"]
+    texts = [part["valueString"] for one in lines for part in one["part"] if part["name"] == "text"]
+    assert any("Lefebvre" in one and one.endswith("par MSSanté") for one in texts), texts
+
+
 def test_health_and_metadata_need_no_token_and_everything_else_does(region: Region) -> None:
     import httpx
 
