@@ -216,7 +216,14 @@ class Naive:
                 return [Low(one.high if descending else one.low, descending) for one in ranges.moments(value)]
             case "number" | "quantity":
                 amount = ranges.amount(value)
-                return [] if amount is None else [Low(amount.high if descending else amount.low, descending)]
+                if amount is None:
+                    return []
+                # An end that does not belong to it lies beyond the number itself: > 5 comes after 5.
+                low, high = (
+                    Low(amount.low, False, int(amount.without_low)),
+                    Low(amount.high, True, -amount.without_high),
+                )
+                return [high if descending else low]
             case "uri":
                 return [value.json, value.json.rpartition("|")[0] or value.json]
             case "reference":
@@ -231,10 +238,10 @@ def _start(range: ranges.Range) -> Low:
 
 
 class Low:
-    """An end of a range in an order: open ends come before, or after, everything."""
+    """An end of a range in an order: open ends come before, or after, everything, `beyond` is 1 just above it."""
 
-    def __init__(self, end: Any, is_last: bool) -> None:
-        self.end, self.is_last = end, is_last
+    def __init__(self, end: Any, is_last: bool, beyond: int = 0) -> None:
+        self.end, self.is_last, self.beyond = end, is_last, beyond
 
 
 def _compared(one: Any, other: Any) -> int:
@@ -242,7 +249,7 @@ def _compared(one: Any, other: Any) -> int:
         if one.end is None or other.end is None:
             rank = 1 if one.is_last else -1
             return rank * ((one.end is None) - (other.end is None))
-        one, other = one.end, other.end
+        one, other = (one.end, one.beyond), (other.end, other.beyond)
     return bool(one > other) - bool(one < other)
 
 
