@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -20,12 +21,22 @@ ROOT = Path(__file__).parents[1]
 START_SECONDS = 60.0
 
 
+_kept: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that nobody else is given before these tests end.
+
+    It stays bound: the system hands it to no other process, and a server that we start may still listen on it, since
+    both sides say SO_REUSEADDR. One that was let go was sometimes taken by a connection of another test.
+    """
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind(("127.0.0.1", 0))
+    _kept.append(one)
+    atexit.register(one.close)
+    port: int = one.getsockname()[1]
+    return port
 
 
 def wait_for(check: Any, *, seconds: float = 15.0, what: str = "") -> Any:

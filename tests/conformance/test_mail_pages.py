@@ -13,15 +13,14 @@ from playwright.async_api import Browser, async_playwright
 
 from conformance.simulators.mail_operator import app
 from tests.conformance.test_mail_operator import DOCTOR, OUTGOING, Post, started, stopped
+from tests.web import chromium
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 PATHS = ["/", f"/boites/{DOCTOR}", f"/boites/{DOCTOR}/1", f"/boites/{DOCTOR}/1/repondre", "/service"]
 
 pytestmark = [
     pytest.mark.servers,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium on this machine"),
+    pytest.mark.skipif(not chromium.PROGRAM.exists(), reason="no Chromium on this machine"),
 ]
 
 
@@ -40,7 +39,9 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS.split())
+        launched = await playwright.chromium.launch(
+            executable_path=str(chromium.PROGRAM), args=chromium.ARGUMENTS.split()
+        )
         yield launched
         await launched.close()
 

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 from tests.running import Region, wait_for
 from tests.web import chromium
@@ -20,17 +20,11 @@ DOCTOR = "paul.lefebvre@demo.mssante.fr"
 
 @pytest.fixture(scope="module")
 def page(region: Region) -> Iterator[Page]:
-    if not chromium.PROGRAM.exists():
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(chromium.PROGRAM), args=chromium.ARGUMENTS.split())
-        opened = browser.new_context(viewport={"width": 360, "height": 780}, locale="fr-FR").new_page()
-        opened.goto(f"http://127.0.0.1:{region.hub.ports['http']}/")
+    with chromium.phone(f"http://127.0.0.1:{region.hub.ports['http']}/") as opened:
         opened.get_by_role("button", name="Nadia Roux").click()
         opened.get_by_text("Plaie au talon").first.click()
         expect(messages(opened).get_by_text("la plaie du talon gauche suinte")).to_be_visible()
         yield opened
-        browser.close()
 
 
 def messages(page: Page) -> Locator:

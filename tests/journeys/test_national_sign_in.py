@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 from joserfc import jwk, jwt
-from playwright import sync_api
 
 from tests import running
 from tests.web import chromium
@@ -342,14 +341,9 @@ def test_a_software_says_for_which_hat_it_acts(place: Place, software: Software)
 
 
 @pytest.mark.servers
-@pytest.mark.skipif(not chromium.PROGRAM.exists(), reason="no Chromium on this machine")
 def test_a_person_does_it_in_a_browser(place: Place) -> None:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(chromium.PROGRAM), args=chromium.ARGUMENTS.split())
-        page = browser.new_page(locale="fr-FR")
-        page.goto(f"{place.origin}/connexion")
+    with chromium.phone(f"{place.origin}/connexion") as page:
         page.get_by_role("link", name="Se connecter avec Pro Santé Connect").click()
         page.get_by_role("link", name=re.compile("Nadia Roux")).click()
         page.wait_for_url(f"{place.origin}/")
         assert "Nadia" in page.inner_text("body")
-        browser.close()

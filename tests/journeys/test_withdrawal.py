@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 from websockets.sync.client import connect
 
 from tests.hub.doors import a_consent
@@ -40,15 +40,9 @@ def ended(client: httpx.Client, consent: dict[str, Any]) -> None:
 
 @pytest.fixture
 def page(region: Region) -> Iterator[Page]:
-    if not chromium.PROGRAM.exists():
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(chromium.PROGRAM), args=chromium.ARGUMENTS.split())
-        opened = browser.new_context(viewport={"width": 360, "height": 780}, locale="fr-FR").new_page()
-        opened.goto(f"http://127.0.0.1:{region.hub.ports['http']}/")
+    with chromium.phone(f"http://127.0.0.1:{region.hub.ports['http']}/") as opened:
         opened.get_by_role("button", name="Claire Fabre").click()
         yield opened
-        browser.close()
 
 
 def shown(page: Page) -> Locator:

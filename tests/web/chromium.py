@@ -1,4 +1,4 @@
-"""A real Chromium in front of the app on a real socket, in the test's own event loop."""
+"""A real Chromium: in front of the app in the test's own event loop, or before a hub that runs by itself (`phone`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from playwright import sync_api
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 # A loaded machine is slow, not wrong: what is awaited may take its time, what is measured is measured in bench/.
@@ -118,3 +119,16 @@ async def opened(app: Any) -> AsyncIterator[Screens]:
             await browser.close()
             await site.stop()
     assert screens.complaints == [], screens.complaints
+
+
+@contextlib.contextmanager
+def phone(url: str) -> Iterator[sync_api.Page]:
+    """A page of somebody's phone at this address, in a new browser, for a test without an event loop."""
+    if not PROGRAM.exists():
+        pytest.skip("no Chromium on this machine")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(PROGRAM), args=ARGUMENTS.split())
+        page = browser.new_context(viewport=PHONE, locale="fr-FR").new_page()  # type: ignore[arg-type]
+        page.goto(url)
+        yield page
+        browser.close()
