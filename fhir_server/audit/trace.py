@@ -12,6 +12,7 @@ import struct
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -100,18 +101,15 @@ async def inside(trace: Trace, run: Callable[[Trace], Awaitable[None]]) -> None:
 
 def row(trace: Trace, status: str, place: tuple[int, int], *, patients: Iterable[int], secret: bytes) -> Row:
     """The trace as a row: `place` is its chain and number, `patients` the addresses of whose data it was."""
-    caller, chain, n = trace.caller, *place
+    caller, (chain, n) = trace.caller, place
     is_write = status == WRITTEN
     given = _names(trace.given, all=is_write)
     # Who acted is the delegate: they answer for it, whosever name stands under it.
-    acted, on_behalf = (caller.delegate, caller.actor) if caller.delegate else (caller.actor, "")
-    body = _encode(
-        [
-            *(trace.at, acted or "", caller.client or "", caller.name, on_behalf, trace.door, trace.what),
-            *(status, given, trace.query, trace.correlation, trace.purpose),
-        ]
-    )
-    of = {*patients, agent_key(acted or caller.client or "")}
+    acted, on_behalf = (caller.delegate, caller.actor or "") if caller.delegate else (caller.actor or "", "")
+    client = caller.client or ""
+    who = (trace.at, acted, client, caller.name, on_behalf)
+    body = _encode((*who, trace.door, trace.what, status, given, trace.query, trace.correlation, trace.purpose))
+    of = {*patients, agent_key(acted or client)}
     if on_behalf:
         of.add(agent_key(on_behalf))
     if is_write:  # what was only given out is found by its patients
@@ -137,6 +135,7 @@ def mac(secret: bytes, place: tuple[int, int, int], body: bytes, of: Sequence[in
     return hmac.digest(secret, struct.pack(f"<{3 + len(of)}q", *place, *of) + body, "sha256")[:_MAC_BYTES]
 
 
+@lru_cache(maxsize=4096)
 def agent_key(agent: str) -> int:
     """By which the traces of a hat or a software are found."""
     return keys.key(f"agent {agent}")
