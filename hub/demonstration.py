@@ -73,7 +73,7 @@ async def _run(data: Path, port: int, once: bool) -> int:
 def _operator(config: settings.Settings) -> list[str]:
     command = [sys.executable, "-m", "conformance.simulators.mail_operator", "--data", str(config.data / "operator")]
     command += ["--smtp-port", str(OPERATOR_SMTP), "--http-port", str(OPERATOR_HTTP)]
-    command += ["--deliver-to", f"{config.host}:{config.smtp_port}", "--domain", "demo.mssante.fr"]
+    command += ["--deliver-to", f"{config.host}:{config.smtp_port}", "--domain", "demo.mssante.fr", "--outside"]
     for one in small.PERSONAS.values():
         if one.mailbox:
             command += ["--mailbox", f"{one.mailbox}={one.display}"]

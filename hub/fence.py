@@ -21,7 +21,7 @@ from fhir_server.app import Message, Receive, Scope, Send
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 Authenticate = Callable[[str], Awaitable[access.Caller]]
 
-_SIGN_IN = ("/oauth/", "/connexion")
+_SIGN_IN = ("/oauth/", "/connexion", "/compte/")
 _MOST_KEYS = 50_000
 _BURST_SECONDS = 10.0  # of FHIR requests at once, after a pause
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")

@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 
 from common import errors
 from hub import profiles, settings
+from hub.joining import opening
 from hub.room import Resource, Room
 from identity import openid, tokens, used
 from mapping import systems
 
 CAME_BACK = "/connexion/psc/retour"
+TO_CORRECT = "/compte/a-corriger"  # the page that shows what is to be corrected
 LIFETIME = timedelta(hours=4)  # as long as a session lasts there
 _MOST_BACK = 512  # what a cookie has room for
 _UNDER_WAY = timedelta(minutes=10)
@@ -54,6 +56,10 @@ class National:
         kept, _ = self._profiles.opened("begun", sealed)
         back = kept.pop("back")
         signed_in = await self._provider.finish(answer, openid.Begun(**kept), self._redirect)
+        if self._room.settings.accounts_at_once:
+            opened = await opening.Opening(self._room).admit(signed_in.claims, _searched(signed_in.claims))
+            back = TO_CORRECT if opened.to_correct else back
+            return await self._profiles.arrived(opened.practitioner, _proved(signed_in), back)
         practitioner = await self._practitioner(signed_in.claims)
         return await self._profiles.arrived(f"Practitioner/{practitioner['id']}", _proved(signed_in), back)
 
@@ -83,9 +89,7 @@ class National:
         await asyncio.to_thread(self._used.mark, once, int(said["iat"]) + openid.LOGOUT_SECONDS + openid.SKEW_SECONDS)
 
     async def _practitioner(self, claims: Mapping[str, Any]) -> Resource:
-        numbers = list(_numbers(claims))
-        searched = [f"urn:oid:{systems.PROFESSIONALS}|{one}" for one in numbers]
-        searched += [f"{systems.RPPS}|{one[1:]}" for one in numbers if one.startswith("8") and len(one) == 12]
+        searched = _searched(claims)
         found = await self._room.find("Practitioner", identifier=",".join(searched)) if searched else []
         active = [one for one in found if one.get("active", True) and profiles.has_one(one, searched, self._profiles)]
         if not active:
@@ -119,6 +123,13 @@ def _numbers(claims: Mapping[str, Any]) -> Iterable[str]:
     given = [claims.get("SubjectNameID"), claims.get("preferred_username")]
     given += [one.get("identifiant") for one in others if isinstance(one, dict)] if isinstance(others, list) else []
     return dict.fromkeys(one for one in given if isinstance(one, str) and _NUMBER.fullmatch(one))
+
+
+def _searched(claims: Mapping[str, Any]) -> list[str]:
+    """The same as the directory may hold them, `system|value`."""
+    numbers = list(_numbers(claims))
+    searched = [f"urn:oid:{systems.PROFESSIONALS}|{one}" for one in numbers]
+    return searched + [f"{systems.RPPS}|{one[1:]}" for one in numbers if one.startswith("8") and len(one) == 12]
 
 
 def _proved(signed_in: openid.SignedIn) -> profiles.Proved:

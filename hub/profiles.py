@@ -187,7 +187,7 @@ class Profiles:
 
     async def _own(self, role: Resource, practitioner: str, name: str) -> Hat:
         profession = next((str(one.get("text", "")) for one in role.get("code", ())), "")
-        place = ""
+        place = str(role.get("organization", {}).get("display", ""))
         with contextlib.suppress(errors.NotFound, errors.Gone):  # a structure that is elsewhere, or not there any more
             if structure := role.get("organization", {}).get("reference"):
                 place, _ = await people.name(structure, self._room)

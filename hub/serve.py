@@ -32,8 +32,9 @@ from fhir_server.subscriptions import operations as subscribing
 from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
 from hub import database, feed, fence, keys, oauth, peers, settings, signin, site, tls, topics, upkeep
-from hub.flows import deliver, hospital_document, mail_in, notify
-from hub.operations import dossier, emergency, explain_access, who_looked
+from hub.flows import deliver, hospital_document, mail_in, notice, notify
+from hub.joining import asking
+from hub.operations import decide_account, dossier, emergency, explain_access, who_looked
 from hub.rights import worn
 from hub.room import Room
 from hub.rules import everything
@@ -77,7 +78,7 @@ async def run(config: settings.Settings, *, ports_file: Path | None = None, work
         stack.push_async_callback(_ended, asyncio.create_task(http.serve(sockets=[listening])), http)
         doors = Doors(listening.getsockname()[1])
         if worker == 0:
-            doors = await _open_doors(stack, room, doors.http)
+            doors = await _open_doors(stack, room, doors.http, base.removesuffix("/fhir"))
             wanted = topics.setting(config, room.definitions, room.now)
             stack.push_async_callback(_cancelled, asyncio.create_task(notify.run(room, wanted, base)))
         while not http.started:  # noqa: ASYNC110 - uvicorn has no event for it
@@ -163,7 +164,8 @@ async def application(room: Room, config: settings.Settings, base: str, jobs: ru
         security=authority.security(),
         on_error=lambda problem, request: emit(Events.HUB_004, correlation=request, error=repr(type(problem).__name__)),
     )
-    outside.mount("/", _pages()(fhir, live, people, small.tiles() if config.demo else ()))
+    requests = asking.Requests(room, database.accounts_of(config), terms=people.ways.terms.text.version)
+    outside.mount("/", _pages()(fhir, live, people, small.tiles() if config.demo else (), requests=requests))
     sign_in = fence.Limiter(config.sign_in_rate, config.sign_in_rate * 60)
     # Not with a local authority: other services of this machine may speak plain http to the same browsers.
     stays = config.public_url.startswith("https://") or bool(config.tls_certificate and tls.is_spoken(config))
@@ -174,7 +176,8 @@ async def application(room: Room, config: settings.Settings, base: str, jobs: ru
 def operations_of(room: Room, hats: worn.Hats) -> tuple[operations.Operation, ...]:
     """The operations that this product adds to FHIR's own."""
     in_emergency = emergency.operation(room.settings.emergency_hours)
-    return (dossier.operation, who_looked.operation, *explain_access.all(hats), in_emergency)
+    deciding = decide_account.operation(room, database.accounts_of(room.settings))
+    return (dossier.operation, who_looked.operation, *explain_access.all(hats), in_emergency, deciding)
 
 
 def _pages() -> Callable[..., Any]:
@@ -183,7 +186,7 @@ def _pages() -> Callable[..., Any]:
     return found
 
 
-async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int) -> Doors:
+async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int, origin: str) -> Doors:
     config = room.settings
     hospital = await mllp.serve(
         mllp.Mllp(host=config.host, port=config.mllp_port, max_bytes=config.mllp_max_bytes),
@@ -204,7 +207,8 @@ async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int) -
         partial(mail_in.refused, room=room),
     )
     stack.push_async_callback(mail.close)
-    worker = asyncio.create_task(deliver.run(room, smtp(config)))
+    post = notice.Post(origin, database.accounts_of(config), notice.plain(config), smtp(config))
+    worker = asyncio.create_task(deliver.run(room, smtp(config), post))
     stack.push_async_callback(_cancelled, worker)
     stack.push_async_callback(_cancelled, asyncio.create_task(upkeep.run(room.store)))
     stack.push_async_callback(_cancelled, asyncio.create_task(upkeep.forget_daily(room)))

@@ -40,6 +40,14 @@ class Settings:
     mail_starttls: bool = _doc("require STARTTLS towards the operator", False)
     mail_client_certificate: Path | None = _doc("PEM certificate of the application mailbox", None)
     mail_client_key: Path | None = _doc("PEM key of the application mailbox", None)
+    notice_smtp_host: str = _doc(
+        "server for mails to private addresses (accounts), which no MSSanté operator takes", "127.0.0.1"
+    )
+    notice_smtp_port: int = _doc("its port", 18025)
+    notice_starttls: bool = _doc("require STARTTLS towards it", False)
+    notice_username_file: Path | None = _doc("file with the user name for it", None)
+    notice_password_file: Path | None = _doc("file with the password for it", None)
+    notice_from: str = _doc("author of these mails", "ne-pas-repondre@hub.example")
     mail_product: str = _doc("product reference sent in X-MSS-NIL", "SPICO-HUB")
     mail_max_bytes: int = _doc("largest mail accepted", 25 * 1024 * 1024)
     mllp_max_bytes: int = _doc("largest HL7 message accepted", 25 * 1024 * 1024)
@@ -61,6 +69,10 @@ class Settings:
     terms_file: Path | None = _doc(
         "terms of use that people accept, a text whose first line is `Version …`; default: ours", None
     )
+    accounts_at_once: bool = _doc(
+        "whoever signs in by Pro Santé Connect and may practise gets an account at once", True
+    )
+    accounts_contact: str = _doc("who helps people who ask for an account: a telephone number or an address", "")
     public_url: str = _doc(
         "address that clients reach us at, `https://hub.example`; empty: that of `host` and `port`", ""
     )

@@ -86,7 +86,7 @@ class Process:
 class Operator(Process):
     """The simulated MSSanté operator: mailboxes over HTTP, mail over SMTP."""
 
-    def __init__(self, folder: Path, *, smtp_port: int, hub_smtp: int) -> None:
+    def __init__(self, folder: Path, *, smtp_port: int, hub_smtp: int, outside: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         ports = folder / "operator.json"
         command = [sys.executable, "-m", "conformance.simulators.mail_operator", "--http-port", "0"]
@@ -101,6 +101,7 @@ class Operator(Process):
             str(folder),
         ]
         command += ["--mailbox", "paul.lefebvre@demo.mssante.fr=Dr Paul Lefebvre", "--ports-file", str(ports)]
+        command += ["--outside"] if outside else []
         super().__init__(command, ports, {})
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.ports['http']}", timeout=30.0)
 

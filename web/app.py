@@ -27,7 +27,9 @@ from web.pages import (
     account,
     activation,
     api,
+    asking,
     conversation,
+    deciding,
     document,
     hats,
     inbox,
@@ -39,6 +41,7 @@ from web.pages import (
     signin,
     terms,
 )
+from web.requests import Requests
 from web.room import Feed, Persona, Room, SignIn
 
 MAX_BODY = 16 * 1024 * 1024  # base64 in a transaction makes it a third more, under the record's 25 MiB
@@ -66,6 +69,7 @@ def build(
     now: clock.Clock = clock.system,
     zone: tzinfo = PARIS,
     seconds_between_signs_of_life: float = 15.0,
+    requests: Requests | None = None,
 ) -> Starlette:
     """The web app. `api` gives the FHIR API as one person (`fhir.in_process`).
 
@@ -81,6 +85,7 @@ def build(
         zone=zone,
         templates=assets.templates(static),
         seconds_between_signs_of_life=seconds_between_signs_of_life,
+        requests=requests,
     )
     return Starlette(
         routes=[*_routes(room), static.route()],
@@ -91,7 +96,7 @@ def build(
 
 
 def _routes(room: Room) -> list[Route]:
-    table = (*_COMING_IN, *_INSIDE)
+    table = (*_COMING_IN, *_ASKING, *_INSIDE)
     return [Route(path, _endpoint(handler, room), methods=[method]) for method, path, handler in table]
 
 
@@ -218,6 +223,18 @@ _COMING_IN: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/sessions", sessions.page),
     ("POST", "/sessions/{id}/fin", sessions.end),
 )
+_ASKING: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "/compte/demande", asking.page),
+    ("POST", "/compte/demande", asking.send),
+    ("GET", "/compte/suivi/{secret}", asking.follow),
+    ("POST", "/compte/suivi/{secret}/courriel", asking.again),
+    ("GET", "/compte/confirmer/{secret}", asking.confirming),
+    ("POST", "/compte/confirmer/{secret}", asking.confirm),
+    ("GET", "/compte/a-corriger", deciding.to_correct),
+    ("GET", "/comptes/demandes", deciding.queue),
+    ("POST", "/comptes/demandes/{id}", deciding.decide),
+)
+
 _INSIDE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/", inbox.page),
     ("GET", "/fragments/boite", inbox.fragment),

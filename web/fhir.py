@@ -85,6 +85,11 @@ class Client:
         answer = _body(await self._ask("POST", "", bundle))
         return list(answer.get("entry", ()))
 
+    async def operate(self, path: str, parameters: Params) -> Resource:
+        """Call an operation (`Task/x/$decide-account`) with parameters that are texts."""
+        parts = [{"name": name, "valueString": value} for name, value in parameters]
+        return _body(await self._ask("POST", path, {"resourceType": "Parameters", "parameter": parts}))
+
     async def binary(self, id: str) -> tuple[str, bytes]:
         """Content type and bytes of a Binary. Asked for as JSON, so that a stored FHIR document stays bytes."""
         resource = await self.read("Binary", id)

@@ -14,6 +14,7 @@ INBOX_STATUS = f"{HUB}/CodeSystem/inbox-status"
 DELIVERY_STATUS = f"{HUB}/CodeSystem/delivery-status"
 MEDIUM = f"{HUB}/CodeSystem/medium"
 PREPARED_BY = f"{HUB}/StructureDefinition/prepared-by"
+ACCOUNT_STATUS = f"{HUB}/CodeSystem/account-status"
 PROFESSION = "https://mos.esante.gouv.fr/NOS/TRE_G15-ProfessionSante/FHIR/TRE-G15-ProfessionSante"
 URI = "urn:ietf:rfc:3986"
 

@@ -6,14 +6,11 @@ Directory resources (PractitionerRole, Practitioner, Organization...) and patien
 from __future__ import annotations
 
 import asyncio
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from hub import conversations
+from hub import conversations, professions
 from web import fhir, names, words
 
 Resource = dict[str, Any]
@@ -85,17 +82,11 @@ def _profession(role: Resource, person: Resource) -> str:
         shown = [concept.get("text"), *(coding.get("display") for coding in concept.get("coding", ()))]
         if text := next((one for one in shown if one), None):
             return _lowered(str(text))
-        if label := _labels().get(names.code(concept, names.PROFESSION)):
-            return label[1] if person.get("gender") == "female" else label[0]
+        if label := professions.all().get(names.code(concept, names.PROFESSION)):
+            return label.woman if person.get("gender") == "female" else label.man
     return ""
 
 
 def _lowered(text: str) -> str:
     """ "Médecin généraliste" -> "médecin généraliste"; an abbreviation such as "IDEL" stays."""
     return text[0].lower() + text[1:] if text[1:2].islower() else text
-
-
-@cache
-def _labels() -> dict[str, tuple[str, str]]:
-    lines = files("web").joinpath("professions.csv").read_text("utf-8").splitlines()
-    return {row["code"]: (row["man"], row["woman"]) for row in csv.DictReader(lines)}

@@ -15,6 +15,7 @@ import jinja2
 from common import clock
 from fhir_server import access
 from web import fhir
+from web.requests import Requests
 from web.ways import Arrived, Ways
 
 
@@ -124,6 +125,7 @@ class Room:
     zone: tzinfo
     templates: jinja2.Environment
     seconds_between_signs_of_life: float = 15.0
+    requests: Requests | None = None
 
     @property
     def demo(self) -> bool:

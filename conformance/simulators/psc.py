@@ -28,6 +28,14 @@ from joserfc import jwk, jwt
 
 from hub.seed import small
 
+# Somebody with a card whom the hub does not know yet; she works in two places.
+NEWCOMER = small.Persona(
+    "sofia", "Sofia Lacombe", "", given="Sofia", family="Lacombe", profession="sage-femme", code="50",
+    national_id="899700000067",
+)  # fmt: skip
+_PLACES = {"sofia": (("129900057", "Maison de santé de démonstration"), ("", "Cabinet Lacombe"))}
+PEOPLE = {**small.PERSONAS, NEWCOMER.name: NEWCOMER}
+
 REALM = "/auth/realms/esante-wallet"
 PROTOCOL = f"{REALM}/protocol/openid-connect"
 CODE_SECONDS, ACCESS_SECONDS = 60, 120
@@ -109,13 +117,16 @@ class Provider:
     def user_info(self, session: Session) -> dict[str, Any]:
         """The claims of a person: empty texts where there is nothing, as the real one."""
         one = session.persona
-        activity = {"codeModeExercice": "L", "codeSecteurDactivite": "SA07", "raisonSocialeSite": "", "codeRole": ""}
+        activity = {"codeModeExercice": "L", "codeSecteurDactivite": "SA07", "codeRole": ""}
+        places = self.control.get("places", _PLACES.get(one.name, (("", ""),)))
         exercise = {
-            "codeProfession": one.code,
-            "codeCategorieProfessionnelle": "C",
+            "codeProfession": self.control.get("profession", one.code),
+            "codeCategorieProfessionnelle": self.control.get("category", "C"),
             "nomDexercice": one.family.upper(),
             "prenomDexercice": one.given.upper(),
-            "activities": [activity],
+            "activities": [
+                {**activity, "numeroFinessSite": number, "raisonSocialeSite": name} for number, name in places
+            ],
         }
         number = self.control.get("number", one.national_id)
         return {
@@ -129,7 +140,7 @@ class Provider:
             "Palier_Authentification": "APPPRIP3^1.2.250.1.213.1.5.1.1.1",
             "Mode_Acces_Raison": "",
             "otherIds": self.control.get("otherIds", [{"identifiant": number, "origine": "RPPS", "qualite": 1}]),
-            "SubjectRefPro": {"codeCivilite": "M", "exercices": [exercise, exercise]},
+            "SubjectRefPro": {"codeCivilite": "M", "exercices": self.control.get("exercices", [exercise, exercise])},
         }
 
 
@@ -200,7 +211,7 @@ def _controls(app: FastAPI, provider: Provider) -> None:
     @app.post("/control/access")
     async def access(request: Request) -> dict[str, Any]:
         """An access token of a persona, as a doctor's software would have got it for itself."""
-        persona = small.PERSONAS[(await request.json())["persona"]]
+        persona = PEOPLE[(await request.json())["persona"]]
         token = secrets.token_urlsafe(24)
         provider.accesses[token] = time.time() + ACCESS_SECONDS, Session(persona, secrets.token_hex(8), {}, time.time())
         return {"access_token": token}
@@ -223,7 +234,7 @@ def _authorize(provider: Provider, asked: dict[str, str]) -> Response:
         return _redirect(f"{back}?{urlencode({'error': 'invalid_request', **state})}")
     if provider.control.get("refuse"):
         return _redirect(f"{back}?{urlencode({'error': 'access_denied', **state})}")
-    persona = small.PERSONAS.get(asked.pop("persona", ""))
+    persona = PEOPLE.get(asked.pop("persona", ""))
     if persona is None:
         return Response(_tiles(asked), media_type="text/html")
     code = secrets.token_urlsafe(24)
@@ -299,7 +310,7 @@ async def _end(provider: Provider, persona: str) -> int:
 
 
 def _tiles(asked: dict[str, str]) -> str:
-    people = [one for one in small.PERSONAS.values() if one.national_id]
+    people = [one for one in PEOPLE.values() if one.national_id]
     links = "".join(
         f'<p><a id="{one.name}" href="/auth?{html.escape(urlencode({**asked, "persona": one.name}))}">'
         f"{html.escape(one.display)}, {html.escape(one.profession)}</a></p>"

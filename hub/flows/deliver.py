@@ -18,6 +18,8 @@ from common import errors
 from common.events import Events, emit
 from fhir_server import access, changes, store
 from hub import conversations, people
+from hub.flows import notice
+from hub.joining import notices
 from hub.rights import leaving
 from hub.room import Resource, Room
 from mapping import systems
@@ -33,8 +35,11 @@ AT_ONCE = 8
 BACKOFF = (0.05, 0.2, 1, 5, 15, 60, 240, 720)
 
 
-async def run(room: Room, smtp: send.Smtp) -> None:
-    """Deliver for ever; cancelled at shutdown. No mail stops the others, and no outage of the database ends it."""
+async def run(room: Room, smtp: send.Smtp, post: notice.Post | None = None) -> None:
+    """Deliver for ever; cancelled at shutdown. No mail stops the others, and no outage of the database ends it.
+
+    `post` sends the mails about accounts.
+    """
     awake = room.store.wake(CONSUMER)
     busy: dict[asyncio.Task[None], store.Work] = {}
     keeper = asyncio.create_task(_keep_leases(busy, room))
@@ -43,7 +48,7 @@ async def run(room: Room, smtp: send.Smtp) -> None:
             awake.clear()
             work = await _leased(room, AT_ONCE - len(busy))
             for one in work:
-                task = asyncio.create_task(_guarded(one, room, smtp))
+                task = asyncio.create_task(_guarded(one, room, smtp, post))
                 busy[task] = one
                 task.add_done_callback(busy.pop)
             if len(busy) >= AT_ONCE or not work:
@@ -74,9 +79,9 @@ async def _leased(room: Room, free: int) -> list[store.Work]:
         return []
 
 
-async def _guarded(work: store.Work, room: Room, smtp: send.Smtp) -> None:
+async def _guarded(work: store.Work, room: Room, smtp: send.Smtp, post: notice.Post | None) -> None:
     try:
-        await deliver(work, room, smtp)
+        await deliver(work, room, smtp, post)
     except Exception as error:  # noqa: BLE001 - a bug about one mail must not stop the others
         cause = f"{error.code}: {error.message}" if isinstance(error, errors.HubError) else type(error).__name__
         emit(Events.HUB_003, correlation=work.id, door="mail out", error=type(error).__name__)
@@ -86,12 +91,15 @@ async def _guarded(work: store.Work, room: Room, smtp: send.Smtp) -> None:
             emit(Events.HUB_006, correlation=work.id, error=outage.code)
 
 
-async def deliver(work: store.Work, room: Room, smtp: send.Smtp) -> None:
+async def deliver(work: store.Work, room: Room, smtp: send.Smtp, post: notice.Post | None = None) -> None:
     """Send the mail of one delivery Task and write down what the operator said."""
     task = await room.read(f"Task/{work.id}")
     done = changes.Finish(work.part, work.lane, work.seq)
     if task["status"] != "requested":
         await room.store.commit([done], caller=access.SYSTEM)
+        return
+    if post and notices.is_one(task):
+        await _settle(await notice.deliver(task, room, post), task, work, room)
         return
     if held_back := await leaving.of_delivery(task, room):
         await _close(task, done, room, code="retenu", status="rejected", proof=held_back)
@@ -102,7 +110,14 @@ async def deliver(work: store.Work, room: Room, smtp: send.Smtp) -> None:
         await _close(task, done, room, code="echec", status="failed", proof="aucune boîte MSSanté")
         return
     mail = await _mail(task, to, room)
-    outcome = await send.send(smtp, mail, sender=room.settings.mail_mailbox, recipient=to, envid=work.id)
+    await _settle(
+        await send.send(smtp, mail, sender=room.settings.mail_mailbox, recipient=to, envid=work.id), task, work, room
+    )
+
+
+async def _settle(outcome: send.Outcome, task: Resource, work: store.Work, room: Room) -> None:
+    """Write down what the server said, or try again later."""
+    done = changes.Finish(work.part, work.lane, work.seq)
     said = f"{outcome.code} {outcome.text}"
     if outcome.accepted:
         await _close(task, done, room, code="envoye", status="completed", proof=said)

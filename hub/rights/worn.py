@@ -27,10 +27,14 @@ REMEMBERED_HATS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Hat:
-    """Where (`Organization/x`) and as what (TRE-G15 code) somebody works; empty when the directory does not say."""
+    """Where (`Organization/x`) and as what (TRE-G15 code) somebody works; empty when the directory does not say.
+
+    `offices` are what they do for others besides (`systems.OFFICE`): they read what is meant for that office.
+    """
 
     structure: str = ""
     profession: str = ""
+    offices: tuple[str, ...] = ()
 
 
 class Hats:
@@ -61,11 +65,14 @@ class Hats:
         role = await self.resource(actor)
         if role.get("resourceType") == "Organization":
             return Hat(structure=actor)
-        profession = _profession(role.get("code", ()))
+        profession = _coded(role.get("code", ()), systems.PROFESSION)[:1]
         if not profession and (practitioner := role.get("practitioner", {}).get("reference", "")):
             person = await self.resource(practitioner)
-            profession = _profession([one.get("code", {}) for one in person.get("qualification", ())])
-        return Hat(role.get("organization", {}).get("reference", ""), profession)
+            profession = _coded([one.get("code", {}) for one in person.get("qualification", ())], systems.PROFESSION)[
+                :1
+            ]
+        offices = _coded(role.get("code", ()), systems.OFFICE)
+        return Hat(role.get("organization", {}).get("reference", ""), "".join(profession), offices)
 
     async def resource(self, ref: str) -> Resource:
         """The resource of a reference, empty when there is none."""
@@ -87,12 +94,15 @@ def caller(identity: tokens.Identity, hat: Hat, acting: Hat | None = None) -> ac
     )
     line = matrix.line(hat.profession)
     if acting is None:
+        # What is done for others besides, under one's own hat: a delegate does not stand in for it.
+        offices = (access.key(f"office:{one}") for one in hat.offices)
+        person = replace(person, memberships=(*(person.memberships or ()), *offices))
         return replace(person, kinds=line.kinds, writes=line.writes, corps=line.corps)
     own, delegate = matrix.line(acting.profession), identity.delegate.partition(" ")[0]
     kinds, writes, corps = line.kinds & own.kinds, line.writes & own.writes, line.corps | own.corps
     return replace(person, kinds=kinds, writes=writes, corps=corps, delegate=delegate)
 
 
-def _profession(concepts: Any) -> str:
+def _coded(concepts: Any, system: str) -> tuple[str, ...]:
     codings = (coding for one in concepts for coding in one.get("coding", ()))
-    return next((str(one.get("code", "")) for one in codings if one.get("system") == systems.PROFESSION), "")
+    return tuple(str(one.get("code", "")) for one in codings if one.get("system") == system)

@@ -1,4 +1,4 @@
-"""Who may change an inbox entry or a line of the delivery ledger? (MODEL-03, MODEL-04)
+"""Who may change an inbox entry, a line of the delivery ledger, a request for an account? (MODEL-03, MODEL-04)
 
 The hub writes both itself; a member changes only how their own entry stands: read, to handle, favourite.
 """
@@ -9,10 +9,11 @@ from common import errors
 from fhir_server import access, changes, store
 from fhir_server.rights import sharing
 from hub import conversations
+from hub.joining import request
 from hub.rules import draft
 from mapping import systems
 
-KEPT = ("inbox", "deliver", "acknowledge", sharing.EMERGENCY)
+KEPT = ("inbox", "deliver", "acknowledge", sharing.EMERGENCY, request.CODE, request.NOTICE)
 OWN = frozenset({"status", "businessStatus", "priority", "extension", "lastModified", "note", "meta", "text"})
 
 

@@ -37,6 +37,7 @@ class Persona:
     mailbox: str = ""
     channel: str = "app"
     organization: str = "Organization/cabinet-rodez"
+    office: str = ""  # what they do for others besides (systems.OFFICE)
 
     @property
     def practitioner(self) -> str:
@@ -72,6 +73,7 @@ PERSONAS = {
             code="330",
             national_id="",
             organization="Organization/dac-12",
+            office="account-agent",
         ),
         _person("karim", "Karim", "Benali", "assistant social", code="41", organization="Organization/dac-12"),
         _person(
@@ -191,6 +193,8 @@ def _role(persona: Persona) -> Resource:
         "organization": {"reference": persona.organization},
         "code": [profession],
     }
+    if persona.office:
+        resource["code"].append(conversations.concept(systems.OFFICE, persona.office))
     if persona.mailbox:
         resource["telecom"] = [conversations.mssante(persona.mailbox)]
     return resource

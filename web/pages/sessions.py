@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from web import layout, session, words
+from web.pages import deciding
 from web.room import Room, Session
 
 ALL_OTHERS = "autres"
@@ -21,7 +22,8 @@ async def page(request: Request, room: Room) -> Response:
     """The person's sessions, this one first."""
     person = await session.signed_in(request, room)
     found = await room.sign_in.sessions(person.token)
-    return layout.page(room, "sessions.html", person=person, sessions=[_shown(one, room) for one in found])
+    shown = [_shown(one, room) for one in found]
+    return layout.page(room, "sessions.html", person=person, sessions=shown, agent=deciding.is_agent(person))
 
 
 async def end(request: Request, room: Room) -> Response:

@@ -85,6 +85,7 @@ def shown(request: Request, room: Room, *, back: str, problem: str = "", status:
         national=room.sign_in.ways.national is not None,
         host=room.sign_in.ways.enter.host,
         mail=mail,
+        asks=room.requests is not None,
     )
     session.remember_visitor(response, visitor, request)
     return response

@@ -23,6 +23,9 @@ def _arguments() -> app.Settings:
     parser.add_argument("--mailbox", action="append", default=[], metavar="ADRESSE=NOM")
     parser.add_argument("--strict", action="store_true", help="refuser les boîtes non déclarées")
     parser.add_argument("--dsn", action="store_true", help="annoncer DSN et envoyer des avis de remise")
+    parser.add_argument(
+        "--outside", action="store_true", help="ouvrir aussi des boîtes d'autres domaines (adresses privées)"
+    )
     parser.add_argument("--switch", choices=tuple(switches.MODES), default="normal")
     parser.add_argument("--ports-file", type=Path)
     given = parser.parse_args()
@@ -37,6 +40,7 @@ def _arguments() -> app.Settings:
         mailboxes=dict(_named(one) for one in given.mailbox),
         strict=given.strict,
         dsn=given.dsn,
+        outside=given.outside,
         mode=given.switch,
         ports_file=given.ports_file,
     )

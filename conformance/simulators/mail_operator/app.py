@@ -22,7 +22,10 @@ from conformance.simulators.mail_operator.switches import Switches
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Ports: 0 picks a free one. `mailboxes`: address -> name. `strict`: only those exist. `dsn`: delivery reports."""
+    """Ports: 0 picks a free one. `mailboxes`: address -> name. `strict`: only those exist. `dsn`: delivery reports.
+
+    `outside`: mailboxes of other domains too, for mails that are not MSSanté.
+    """
 
     data: Path
     host: str = "127.0.0.1"
@@ -33,6 +36,7 @@ class Settings:
     mailboxes: dict[str, str] = field(default_factory=dict)
     strict: bool = False
     dsn: bool = False
+    outside: bool = False
     mode: str = "normal"
     ports_file: Path | None = None
 
@@ -69,7 +73,9 @@ async def start(settings: Settings) -> Running:
     switches.set(settings.mode)
     for address, name in settings.mailboxes.items():
         kept.open_mailbox(address.lower(), name)
-    door = smtp_in.Door(kept, switches, domain=settings.domain, strict=settings.strict, dsn=settings.dsn)
+    door = smtp_in.Door(
+        kept, switches, domain=settings.domain, strict=settings.strict, dsn=settings.dsn, outside=settings.outside
+    )
     operator = Operator(kept, switches, wake, settings.domain)
     listener = await door.listen(settings.host, settings.smtp_port)
     web_socket = _bound(settings.host, settings.http_port)

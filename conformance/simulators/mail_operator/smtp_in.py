@@ -19,9 +19,15 @@ _DSN = re.compile(r"\s(RET|ENVID|NOTIFY|ORCPT)=(\S+)", re.IGNORECASE)
 
 
 class Door:
-    """The SMTP port. `domain` is ours; a mailbox that does not exist is opened, unless `strict`."""
+    """The SMTP port. `domain` is ours; a mailbox that does not exist is opened, unless `strict`.
 
-    def __init__(self, kept: store.Store, switches: Switches, *, domain: str, strict: bool, dsn: bool) -> None:
+    `outside`: mailboxes of other domains too, as if this were the ordinary mail server of whoever writes to them.
+    """
+
+    def __init__(
+        self, kept: store.Store, switches: Switches, *, domain: str, strict: bool, dsn: bool, outside: bool = False
+    ) -> None:
+        self.outside = outside
         self.kept, self.switches = kept, switches
         self.domain, self.strict, self.dsn = domain.lower(), strict, dsn
 
@@ -33,6 +39,8 @@ class Door:
     def recipient(self, address: str) -> str:
         """The answer to RCPT."""
         local, _, domain = address.lower().rpartition("@")
+        if self.outside and local and not domain.endswith(".mssante.fr"):
+            return "250 2.1.5 OK"
         if domain != self.domain or not local:
             return "550 5.7.1 Ce service ne relaie pas vers ce domaine"
         if self.switches.mode == "refuse" or (self.strict and self.kept.name_of(address.lower()) is None):
