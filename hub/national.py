@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from common import errors
 from hub import profiles, settings
-from hub.joining import opening
+from hub.joining import directory, opening
 from hub.room import Resource, Room
 from identity import openid, tokens, used
 from mapping import systems
@@ -91,7 +91,7 @@ class National:
     async def _practitioner(self, claims: Mapping[str, Any]) -> Resource:
         searched = _searched(claims)
         found = await self._room.find("Practitioner", identifier=",".join(searched)) if searched else []
-        active = [one for one in found if one.get("active", True) and profiles.has_one(one, searched, self._profiles)]
+        active = [one for one in found if one.get("active", True) and directory.holds(one, searched, self._room)]
         if not active:
             raise errors.Forbidden("vous n'avez pas encore de compte ici : demandez-le à votre structure ou au DAC")
         if len(active) > 1:

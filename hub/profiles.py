@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
@@ -19,6 +18,7 @@ from typing import Any
 from common import clock, errors
 from fhir_server import cursors
 from hub import people
+from hub.joining import directory
 from hub.room import Resource, Room
 from identity import delegations, tokens, used
 
@@ -129,17 +129,10 @@ class Profiles:
 
     async def roles(self, practitioner: str) -> list[Resource]:
         """The active PractitionerRoles of `Practitioner/x`. Raises Forbidden when there is none."""
-        roles = await self._room.find("PractitionerRole", practitioner=practitioner)
-        active = [one for one in roles if one.get("active", True) and self.is_current(one.get("period"))]
+        active = await directory.works(practitioner, self._room)
         if not active:
             raise errors.Forbidden("l'annuaire ne vous connaît aucune situation d'exercice active")
-        return sorted(active, key=_id)[:_MOST_HATS]
-
-    def is_current(self, period: Resource | None) -> bool:
-        """Is today in this Period?"""
-        today = f"{self._room.now():%Y-%m-%d}"
-        begin, end = ((period or {}).get(name, "")[:10] for name in ("start", "end"))
-        return (not begin or begin <= today) and (not end or end >= today[: len(end)])
+        return active[:_MOST_HATS]
 
     def mark_ended(self, session: str) -> None:
         """A session elsewhere is over (`issuer#sid` or `issuer#sub`): a ticket from before makes no token any more."""
@@ -215,14 +208,6 @@ class Profiles:
         return self._used.until(f"ended\0{identity.subject}") - MARKED_SECONDS >= since
 
 
-def has_one(practitioner: Resource, numbers: Collection[str], profiles: Profiles) -> bool:
-    """Is one of these numbers (`system|value`) theirs now? One that a letter or a mail said of them is not (temp)."""
-    held = [one for one in practitioner.get("identifier", ()) if one.get("use") not in ("temp", "old")]
-    return any(
-        f"{one.get('system')}|{one.get('value')}" in numbers and profiles.is_current(one.get("period")) for one in held
-    )
-
-
 def _identity(hat: Hat, proved: Proved) -> tokens.Identity:
     return tokens.Identity(
         "person",
@@ -238,7 +223,3 @@ def _identity(hat: Hat, proved: Proved) -> tokens.Identity:
 
 def _not_yours() -> errors.Forbidden:
     return errors.Forbidden("ce profil n'est pas l'un des vôtres")
-
-
-def _id(resource: Resource) -> str:
-    return str(resource["id"])

@@ -44,9 +44,14 @@ async def person(numbers: Sequence[str], room: Room) -> Entry | None:
     held = [one for one in found if one.get("active", True) and holds(one, numbers, room)]
     if len(held) != 1:
         return None
-    roles = await room.find("PractitionerRole", practitioner=f"Practitioner/{held[0]['id']}")
+    return Entry(held[0], tuple(await works(f"Practitioner/{held[0]['id']}", room)))
+
+
+async def works(practitioner: str, room: Room) -> list[Resource]:
+    """What `Practitioner/x` does now: their active PractitionerRoles, always in the same order."""
+    roles = await room.find("PractitionerRole", practitioner=practitioner)
     now = [one for one in roles if one.get("active", True) and is_current(one.get("period"), room)]
-    return Entry(held[0], tuple(sorted(now, key=_id)))
+    return sorted(now, key=_id)
 
 
 async def structure(numbers: Sequence[str], room: Room) -> Resource | None:

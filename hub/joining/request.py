@@ -148,7 +148,7 @@ def _person(typed: Typed) -> Resource:
         "name": [{"family": typed.family, "given": [typed.given]}],
     }
     if typed.number:
-        # What somebody says of themselves: it opens no account by card (`hub.profiles.has_one`).
+        # What somebody says of themselves: it opens no account by card (`directory.holds`).
         system = f"urn:oid:{systems.PROFESSIONALS}"
         person["identifier"] = [{"use": "temp", "system": system, "value": typed.number}]
     return person

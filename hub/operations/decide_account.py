@@ -104,9 +104,9 @@ async def _entry(task: Resource, room: Room) -> tuple[Resource, list[changes.Cha
 
 async def _work(practitioner: str, room: Room) -> list[changes.Change]:
     """A place of work for somebody the directory knows without a present one: their last, as the agent verified it."""
-    roles = await room.find("PractitionerRole", practitioner=practitioner)
-    if any(one.get("active", True) and directory.is_current(one.get("period"), room) for one in roles):
+    if await directory.works(practitioner, room):
         return []
+    roles = await room.find("PractitionerRole", practitioner=practitioner)
     person = await room.read(practitioner)
     kept = {name: value for name, value in roles[0].items() if name in _LASTING} if roles else {}
     role: Resource = {

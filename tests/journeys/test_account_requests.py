@@ -227,8 +227,7 @@ def test_requests_are_for_agents_alone(place: running.Region, visitor: Visitor) 
             assert "entry" not in client.get("/Task?code=account-request").json()
             assert "entry" not in client.get("/Task?code=account-notice").json()
             assert (
-                client.post(f"/Task", json={k: v for k, v in task.items() if k not in ("id", "meta")}).status_code
-                == 403
+                client.post("/Task", json={k: v for k, v in task.items() if k not in ("id", "meta")}).status_code == 403
             )
         assert decide(place, task["id"], who, decision="refuse", explanation="je ne suis pas agent").status_code == 404
     with place.hub.client("--persona", "claire") as claire:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests import running
 from tests.journeys.test_national_sign_in import Place, place, started
 
 __all__ = ["place", "started"]
@@ -47,7 +46,6 @@ def test_somebody_unknown_with_a_card_is_in_within_two_minutes(place: Place) -> 
         assert "hub_session" in browser.cookies
     took = time.monotonic() - began
     assert took < 120
-    print(f"fast lane: {took:.2f} s")
     [sofia] = entries(place, "/Practitioner?identifier=urn:oid:1.2.250.1.71.4.2.1|899700000067")
     assert sofia["name"] == [{"family": "LACOMBE", "given": ["Sofia"]}]
     ref = f"Practitioner/{sofia['id']}"
