@@ -45,6 +45,7 @@ class Events(Enum):
     IDN_011 = Event(
         "software refused at an OAuth address", "warning", "compare its key and clock with what it registered"
     )
+    IDN_012 = Event("accounts that nobody uses were warned of or closed")
     IDN_040 = Event(
         "no current list of revoked certificates of an authority: all of its certificates are refused",
         "error",

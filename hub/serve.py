@@ -33,7 +33,7 @@ from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
 from hub import database, feed, fence, keys, oauth, peers, settings, signin, site, tls, topics, upkeep
 from hub.flows import deliver, hospital_document, mail_in, notice, notify
-from hub.joining import asking
+from hub.joining import asking, inactivity
 from hub.operations import decide_account, dossier, emergency, explain_access, who_looked
 from hub.rights import worn
 from hub.room import Room

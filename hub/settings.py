@@ -72,6 +72,10 @@ class Settings:
     accounts_at_once: bool = _doc(
         "whoever signs in by Pro Santé Connect and may practise gets an account at once", True
     )
+    accounts_warned_months: int = _doc("months without a sign-in after which somebody is warned", 10)
+    accounts_closed_months: int = _doc(
+        "months after which the account is closed, 30 days after the warning at the earliest", 12
+    )
     accounts_contact: str = _doc("who helps people who ask for an account: a telephone number or an address", "")
     public_url: str = _doc(
         "address that clients reach us at, `https://hub.example`; empty: that of `host` and `port`", ""

@@ -147,6 +147,22 @@ class Accounts:
         """The account of that id."""
         return self._one(tables.account.select().where(tables.account.c.id == id))
 
+    def idle(self, since: int) -> list[Account]:
+        """Open accounts that nobody has used since that moment (microseconds since 1970), the longest unused first."""
+        columns = tables.account.c
+        used = sql.case((columns.seen > columns.created, columns.seen), else_=columns.created)
+        return self._all(tables.account.select().where(columns.closed == 0, used < since).order_by(used))
+
+    def told(self) -> list[Account]:
+        """Accounts that were warned of, or are closed."""
+        columns = tables.account.c
+        query = tables.account.select().where(sql.or_(columns.warned > 0, columns.closed > 0))
+        return self._all(query.order_by(columns.warned, columns.closed, columns.id))
+
+    def warned(self, account: Account) -> None:
+        """They were told now that it will be closed."""
+        self._change(account.id, warned=clock.micros(self._now()))
+
     def holder(self, mail: str) -> str:
         """`Practitioner/x` whose address this is, "" for nobody's."""
         found = self._one(tables.account.select().where(tables.account.c.mail == folded(mail)))
@@ -199,6 +215,10 @@ class Accounts:
         connection.execute(tables.recovery.delete().where(tables.recovery.c.account == account))
         rows = [{"digest": codes.digest(account, one), "account": account} for one in papers]
         connection.execute(tables.recovery.insert(), rows)
+
+    def _all(self, query: sql.Select[tuple[object, ...]]) -> list[Account]:
+        with answering(), self.engine.connect() as connection:
+            return [Account(**row) for row in connection.execute(query).mappings()]
 
     def _one(self, query: sql.Select[tuple[object, ...]]) -> Account | None:
         with answering(), self.engine.connect() as connection:

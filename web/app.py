@@ -233,6 +233,7 @@ _ASKING: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/compte/a-corriger", deciding.to_correct),
     ("GET", "/comptes/demandes", deciding.queue),
     ("POST", "/comptes/demandes/{id}", deciding.decide),
+    ("GET", "/comptes/inactifs.csv", deciding.unused),
 )
 
 _INSIDE: tuple[tuple[str, str, Handler], ...] = (

@@ -85,6 +85,9 @@ class Requests(Protocol):
     def contact(self) -> str:
         """Who helps, "" when nobody was named."""
 
+    async def unused(self) -> str:
+        """For administrators: accounts warned of or closed since nobody uses them, as CSV."""
+
     async def look_up(self, number: str) -> Facts | None:
         """Whom the directory knows by a number. Raises Invalid."""
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from common import errors
+from common import clock, errors
 from hub import database, people, serve, settings
+from hub.joining import inactivity
+from identity import accounts
 
 app = typer.Typer(no_args_is_help=True, help="People who sign in without a card.")
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (HUB_DATA).")]
@@ -35,6 +39,29 @@ def close(practitioner: Who, data: Data = None, database_url: Database = None) -
     """Take away every means of signing in and every session; the directory and what they wrote stay."""
     ref = f"Practitioner/{practitioner.removeprefix('Practitioner/')}"
     database.accounts_of(_prepared(data, database_url)).close(ref)
+
+
+@app.command()
+def inactive(
+    now: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="As if today were that day.")] = None,
+    data: Data = None,
+    database_url: Database = None,
+) -> None:
+    """Warn whoever has not signed in for months, close what was warned of long ago; print the list as CSV.
+
+    A hub that runs does it once a day.
+    """
+    config = _prepared(data, database_url)
+    typer.echo(asyncio.run(_inactive(config, now and now.replace(tzinfo=UTC))), nl=False)
+
+
+async def _inactive(config: settings.Settings, now: datetime | None) -> str:
+    async with serve.opened(config) as room:
+        at = replace(room, now=lambda: now or clock.system())
+        kept = accounts.Accounts(database.engine(config), at.now)
+        warned, closed = await inactivity.look(at, kept)
+        typer.echo(f"{warned} warned, {closed} closed", err=True)
+        return await inactivity.recap(at, kept)
 
 
 def _prepared(data: Path | None, url: str | None) -> settings.Settings:

@@ -13,11 +13,26 @@ from datetime import datetime
 
 from common import errors
 from hub import settings
-from hub.joining import asking, links, notices, request
+from hub.joining import links, notices, request
 from hub.room import Resource, Room
+from identity.accounts import Accounts
 from mss import address, notice, send
 
 _MSSANTE = ".mssante.fr"  # the domains of MSSanté operators; they take mail from each other alone
+
+
+_OF_ACCOUNTS = {
+    notices.IDLE: (
+        "Votre compte va être fermé",
+        "Vous ne vous êtes pas connecté à Spico depuis plusieurs mois. Sans connexion de votre part, votre compte sera "
+        "fermé bientôt. Pour le garder, connectez-vous :",
+    ),
+    notices.CLOSED: (
+        "Votre compte est fermé",
+        "Votre compte Spico est fermé, parce qu'il n'a pas servi depuis longtemps. Ce que vous avez écrit est gardé. "
+        "Pour revenir, demandez un compte depuis la page de connexion :",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +40,7 @@ class Post:
     """How these mails leave: our public `origin`, the accounts that people are invited to, the two servers."""
 
     origin: str
-    accounts: asking.Accounts
+    accounts: Accounts
     plain: send.Smtp
     operator: send.Smtp
 
@@ -45,7 +60,7 @@ def plain(config: settings.Settings) -> send.Smtp:
 async def deliver(task: Resource, room: Room, post: Post) -> send.Outcome:
     """Send the mail of one `account-notice` Task. What cannot be sent is an Outcome too."""
     about = await room.read(task["focus"]["reference"])
-    to = request.typed(about, "mail")
+    to = await _address(about, post)
     try:
         subject, lines = await _words(notices.kind(task), about, room, post)
     except errors.Conflict as problem:  # the address became another's since it was asked for
@@ -66,8 +81,21 @@ async def deliver(task: Resource, room: Room, post: Post) -> send.Outcome:
     return await send.send(door, notice.mail(mail), sender=sender, recipient=to, envid=task["id"])
 
 
+async def _address(about: Resource, post: Post) -> str:
+    """What was typed in a request; the address of an account. Raises NotFound when it has gone."""
+    if request.is_request(about):
+        return request.typed(about, "mail")
+    account = await asyncio.to_thread(post.accounts.of, f"Practitioner/{about['id']}")
+    if account is None:
+        raise errors.NotFound("ce compte n'existe plus")
+    return account.mail
+
+
 async def _words(kind: str, about: Resource, room: Room, post: Post) -> tuple[str, list[str]]:
     """Subject and paragraphs. Raises Conflict when the address is another person's by now."""
+    if kind in _OF_ACCOUNTS:
+        subject, text = _OF_ACCOUNTS[kind]
+        return subject, [text, f"{post.origin}/connexion"]
     follow = f"{post.origin}/compte/suivi/{links.following(about['id'], room)}"
     if kind == notices.CONFIRM:
         link = f"{post.origin}/compte/confirmer/{links.confirming(about, room)}"

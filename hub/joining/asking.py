@@ -8,36 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import partial
 
 from common import clock, errors
 from fhir_server import access, changes
 from fhir_server.rows import Taken
 from hub import people
-from hub.joining import addresses, checks, directory, links, notices, numbers, request
+from hub.joining import addresses, checks, directory, inactivity, links, notices, numbers, request
 from hub.room import Resource, Room
+from identity.accounts import Accounts
 
 _NO_LINK = "ce lien ne mène à aucune demande : vérifiez qu'il est entier"
-
-
-class Account(Protocol):
-    """Somebody's account, as far as it matters here."""
-
-    @property
-    def mail(self) -> str: ...
-
-
-class Accounts(Protocol):
-    """Who signs in by which address (`identity.accounts`); functions block."""
-
-    def invite(self, practitioner: str, mail: str) -> str:
-        """A secret that lets `Practitioner/x` set how they sign in. Raises Conflict for an address of another."""
-
-    def holder(self, mail: str) -> str:
-        """`Practitioner/x` whose address this is, "" for nobody's."""
-
-    def of(self, practitioner: str) -> Account | None:
-        """The account of `Practitioner/x`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +45,7 @@ class Requests:
         self._accounts = accounts
         self.terms = terms
         self.contact = room.settings.accounts_contact
+        self.unused = partial(inactivity.recap, room, accounts)  # the list for administrators, CSV
 
     async def look_up(self, number: str) -> directory.Facts | None:
         """What the directory says in public of a number. Raises Invalid for what has the form of none."""
@@ -203,7 +185,7 @@ class Requests:
 def _masked(mail: str) -> str:
     """`m…@orange.fr`: enough for its owner to know it again."""
     local, _, domain = mail.rpartition("@")
-    return f"{local[:1]}…@{domain}"
+    return f"{local[:1]}…\N{WORD JOINER}@{domain}"
 
 
 def _at(name: str, text: str) -> errors.Invalid:

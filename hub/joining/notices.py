@@ -15,8 +15,10 @@ from hub.joining import links, request
 from hub.room import Resource, Room
 from mapping import systems
 
-# To confirm an address; that it has an account already; to set the means of signing in; that it was refused.
+# To confirm an address; that it has an account already; to set the means of signing in; that it was refused; of an
+# account, that it will be closed since nobody uses it, that it is.
 CONFIRM, KNOWN, INVITATION, REFUSED = "confirm", "known", "invitation", "refused"
+IDLE, CLOSED = "idle", "closed"
 AGENTS = f"office:{request.AGENT}"  # who reads requests and notices, as the record names readers
 MOST_A_DAY = 5  # to one address, whoever asks: nobody fills the mailbox of somebody else
 
@@ -29,7 +31,7 @@ async def may_ask(mail: str, room: Room) -> bool:
 
 
 def sent(kind: str, about: str, mail: str, room: Room) -> list[changes.Change]:
-    """What to commit so that a mail of this kind about `Task/x` leaves."""
+    """What to commit so that a mail of this kind about `Task/x` (an account: `Practitioner/x`) leaves."""
     now = clock.instant(room.now())
     task: Resource = {
         "resourceType": "Task",
@@ -52,5 +54,5 @@ def is_one(task: Resource) -> bool:
 
 
 def kind(task: Resource) -> str:
-    """CONFIRM, KNOWN, INVITATION or REFUSED."""
+    """CONFIRM, KNOWN, INVITATION, REFUSED, IDLE or CLOSED."""
     return next((str(one["code"]) for one in task["reasonCode"]["coding"] if one.get("system") == systems.NOTICE), "")

@@ -13,16 +13,17 @@ import asyncio
 from common import clock, errors
 from fhir_server import access, changes, operations, store
 from hub import conversations
-from hub.joining import asking, checks, directory, notices, request
+from hub.joining import checks, directory, notices, request
 from hub.operations import asked
 from hub.room import Resource, Room
+from identity.accounts import Accounts
 
 LONGEST = 1000
 _LASTING = ("organization", "code", "specialty")  # of a PractitionerRole that has ended
 APPROVE, REFUSE = "approve", "refuse"
 
 
-def operation(room: Room, accounts: asking.Accounts) -> operations.Operation:
+def operation(room: Room, accounts: Accounts) -> operations.Operation:
     """The operation; `accounts` is where people are invited to."""
 
     async def run(call: operations.OperationRequest) -> Resource:
@@ -31,7 +32,7 @@ def operation(room: Room, accounts: asking.Accounts) -> operations.Operation:
     return operations.Operation("instance", "Task", "decide-account", run, action="u")
 
 
-async def _run(call: operations.OperationRequest, room: Room, accounts: asking.Accounts) -> Resource:
+async def _run(call: operations.OperationRequest, room: Room, accounts: Accounts) -> Resource:
     """The request as decided. Raises NotFound, Forbidden, Conflict when it was decided already, Invalid, Unreadable."""
     task, agent = await _of(call, room), asked.as_person(call)
     decision, because = asked.one(call, "decision"), asked.one(call, "explanation", missing="").strip()
@@ -120,7 +121,7 @@ async def _work(practitioner: str, room: Room) -> list[changes.Change]:
     return [changes.Create("PractitionerRole", room.store.new_id("PractitionerRole", role), role)]
 
 
-async def _may_be_theirs(task: Resource, accounts: asking.Accounts) -> None:
+async def _may_be_theirs(task: Resource, accounts: Accounts) -> None:
     """Raises Conflict when the address is another person's by now, or theirs is another."""
     person, mail = task["for"]["reference"], request.typed(task, "mail")
     if await asyncio.to_thread(accounts.holder, mail) not in ("", person):

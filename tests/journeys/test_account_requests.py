@@ -305,6 +305,15 @@ def test_nobody_fills_the_mailbox_of_somebody_else(place: running.Region, visito
     assert len(place.operator.mails(mail)) == 5
 
 
+def late(place: running.Region, mail: str) -> str:
+    """The id of a request, as if its working day were over."""
+    task = task_of(place, mail)
+    ended = {**task, "restriction": {"period": {"end": "2026-01-05T10:00:00Z"}}}
+    with place.hub.client("--system") as system:
+        assert system.put(f"/Task/{task['id']}", json=ended).status_code == 200
+    return str(task["id"])
+
+
 def test_the_queue_of_the_agent(place: running.Region, visitor: Visitor) -> None:
     mail = "paul.queue@free.example"
     tracking = visitor.ask("99700000026", mail)
@@ -318,7 +327,10 @@ def test_the_queue_of_the_agent(place: running.Region, visitor: Visitor) -> None
         assert agent.get("/comptes/demandes").status_code == 200
         assert "Paul Lefebvre" in agent.page
         assert "Délai médian" in agent.page
-        id = task_of(place, mail)["id"]
+        assert 'class="overdue"' not in agent.page
+        id = late(place, mail)
+        assert agent.get("/comptes/demandes").status_code == 200
+        assert len(re.findall(r'class="overdue">demandé il y a [^<]+, en retard<', agent.page)) == 1
         assert agent.post(f"/comptes/demandes/{id}", decision="approve").status_code == 422
         assert "vérifications qui manquent" in agent.page.lower()
         done = agent.post(f"/comptes/demandes/{id}", decision="approve", verified="identity")

@@ -27,7 +27,7 @@ _DECIDED = ",".join(f"{names.ACCOUNT_STATUS}|{one}" for one in (account.APPROVED
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A request as the agent sees it; `checks` are (code, name, check, words of the result)."""
+    """A request as the agent sees it; `checks` are (code, name, check, words of the result, when)."""
 
     id: str
     name: str
@@ -36,7 +36,7 @@ class Line:
     number: str
     age: str
     overdue: bool
-    checks: list[tuple[str, str, checks.Check, str]]
+    checks: list[tuple[str, str, checks.Check, str, str]]
     missing: tuple[str, ...]
 
 
@@ -65,6 +65,15 @@ async def decide(request: Request, room: Room) -> Response:
     return RedirectResponse("/comptes/demandes", 303)
 
 
+async def unused(request: Request, room: Room) -> Response:
+    """The list of accounts that nobody uses, to download. (ACC-11)"""
+    _agents(await session.signed_in(request, room))
+    if room.requests is None:
+        raise errors.NotFound("il n'y a pas de comptes ici")
+    headers = {"Content-Disposition": 'attachment; filename="comptes-inactifs.csv"'}
+    return Response(await room.requests.unused(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
 async def to_correct(request: Request, room: Room) -> Response:
     """What is out of date about the person who is signed in. (ACC-15)"""
     person = await session.signed_in(request, room)
@@ -78,8 +87,7 @@ async def _shown(
     request: Request, room: Room, *, problem: errors.HubError | None = None, about: str = "", kept: str = ""
 ) -> Response:
     person = await session.signed_in(request, room)
-    if not is_agent(person):
-        raise errors.Forbidden("cette page est réservée aux agents qui instruisent les demandes de compte")
+    _agents(person)
     waiting = await person.api.search("Task", [_CODE, ("status", "received"), ("_sort", "authored-on")])
     unconfirmed = await person.api.count("Task", [_CODE, ("status", "requested")])
     decided = await person.api.search(
@@ -102,6 +110,11 @@ async def _shown(
     )
 
 
+def _agents(person: session.SignedIn) -> None:
+    if not is_agent(person):
+        raise errors.Forbidden("cette page est réservée aux agents qui instruisent les demandes de compte")
+
+
 def _line(task: Resource, known: dict[str, people.Person], room: Room) -> Line:
     found = checks.of_task(task)
     drafted, work = account.drafted(task, account.PERSON), account.drafted(task, account.WORK)
@@ -119,9 +132,13 @@ def _line(task: Resource, known: dict[str, people.Person], room: Room) -> Line:
         account.typed(task, "number"),
         duration(room.now() - asked),
         due is not None and due < room.now(),
-        [(one.code, CHECKS[one.code], one, RESULTS[one.result]) for one in found],
+        [(one.code, CHECKS[one.code], one, RESULTS[one.result], _at(one, room)) for one in found],
         tuple(one for one in checks.missing(found) if one != "mail"),
     )
+
+
+def _at(check: checks.Check, room: Room) -> str:
+    return words.moment(check.at, room.now(), room.zone)
 
 
 def _median(decided: list[Resource]) -> str:
@@ -135,8 +152,10 @@ def _median(decided: list[Resource]) -> str:
 
 
 def duration(took: timedelta) -> str:
-    """How long: "12 min", "3 h 05", "2 jours"."""
-    minutes = max(int(took.total_seconds() // 60), 0)
+    """How long: "moins d'une minute", "12 min", "3 h 05", "2 jours"."""
+    minutes = int(took.total_seconds() // 60)
+    if minutes < 1:
+        return "moins d'une minute"
     if minutes < 60:
         return f"{minutes} min"
     if minutes < 48 * 60:
