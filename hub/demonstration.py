@@ -28,6 +28,7 @@ OPERATOR_SMTP, OPERATOR_HTTP, IDENTITY_HTTP = 18025, 18080, 18090
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 LETTER = "lettre-de-sortie.hl7"
+_DEMO = {"HUB_ACCOUNTS_CONTACT": "05 65 00 00 00 (numéro fictif)"}
 
 _console = Console(stderr=True)
 
@@ -108,7 +109,7 @@ def _hub(config: settings.Settings, ports_file: Path) -> list[str]:
 
 
 async def _start(command: list[str], national: dict[str, str]) -> asyncio.subprocess.Process:
-    environment = {"HUB_HOOKS_ALLOW": "127.0.0.0/8,::1", **national, **os.environ, "HUB_DEMO": "true"}
+    environment = {"HUB_HOOKS_ALLOW": "127.0.0.0/8,::1", **_DEMO, **national, **os.environ, "HUB_DEMO": "true"}
     return await asyncio.create_subprocess_exec(*command, env=environment, start_new_session=True)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from common import clock, errors
 from hub import conversations
-from hub.joining import checks, working_days
+from hub.joining import checks, numbers, working_days
 from mapping import systems
 
 Resource = dict[str, Any]
@@ -136,6 +136,11 @@ def complete(typed: Typed) -> None:
         for name in wanted
         if len(getattr(typed, name)) > LONGEST
     ]
+    issues += [
+        errors.Issue("Un caractère ne peut pas être enregistré : retapez ce texte.", name)
+        for name in wanted
+        if not getattr(typed, name).isprintable()
+    ]
     if issues:
         raise errors.Invalid(issues[0].text, at=issues[0].expression, issues=tuple(issues))
 
@@ -147,10 +152,10 @@ def _person(typed: Typed) -> Resource:
         "active": False,
         "name": [{"family": typed.family, "given": [typed.given]}],
     }
-    if typed.number:
+    if number := numbers.read(typed.number):
         # What somebody says of themselves: it opens no account by card (`directory.holds`).
-        system = f"urn:oid:{systems.PROFESSIONALS}"
-        person["identifier"] = [{"use": "temp", "system": system, "value": typed.number}]
+        system, _, value = number.person[-1].partition("|")
+        person["identifier"] = [{"use": "temp", "system": system, "value": value}]
     return person
 
 

@@ -68,9 +68,8 @@ class Hats:
         profession = _coded(role.get("code", ()), systems.PROFESSION)[:1]
         if not profession and (practitioner := role.get("practitioner", {}).get("reference", "")):
             person = await self.resource(practitioner)
-            profession = _coded([one.get("code", {}) for one in person.get("qualification", ())], systems.PROFESSION)[
-                :1
-            ]
+            qualified = [one.get("code", {}) for one in person.get("qualification", ())]
+            profession = _coded(qualified, systems.PROFESSION)[:1]
         offices = _coded(role.get("code", ()), systems.OFFICE)
         return Hat(role.get("organization", {}).get("reference", ""), "".join(profession), offices)
 
