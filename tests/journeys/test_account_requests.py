@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -192,7 +193,7 @@ def test_an_agent_approves_what_they_have_verified(place: running.Region, visito
     assert same(place, visitor, tracking, PERSON) == "approved"
     assert decide(place, task["id"], decision="refuse", explanation="trop tard, déjà décidé").status_code == 409
     text = letters(place, PERSON.lower(), 2)[-1]
-    assert link(text, "activer")
+    assert "Jeanne Martin" in visitor.get(link(text, "activer")).text  # where they set how they sign in
     with place.hub.client("--persona", "karim") as karim:  # the directory has them, without their address
         person = karim.get("/Practitioner?family=Martin").json()
         role = karim.get(f"/{done.json()['focus']['reference']}").json()
@@ -357,3 +358,24 @@ def test_a_mailbox_of_the_directory_proves_who_reads_it(place: running.Region, v
     visitor.get(confirm)
     visitor.post(confirm)
     assert results(task_of(place, mail))["identity"] == "passed"
+
+
+@pytest.mark.servers
+def test_it_is_the_same_with_two_processes_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    port, mail = running.free_port(), "anne.petit@free.example"
+    more = {"mail_smtp_port": str(port), "notice_smtp_port": str(port), "workers": "2"}
+    hub = running.Hub(tmp_path / "hub", database=postgres_url, **more)
+    operator = running.Operator(tmp_path / "operator", smtp_port=port, hub_smtp=int(hub.ports["smtp"]), outside=True)
+    there = running.Region(hub, operator)
+    with httpx.Client(base_url=f"http://127.0.0.1:{hub.ports['http']}", timeout=30.0) as http:
+        visitor = Visitor(http)
+        tracking = visitor.ask("99700000034", mail)
+        confirm = link(letters(there, mail)[0], "confirmer")
+        visitor.get(confirm)
+        assert visitor.post(confirm).headers["location"] == tracking
+        done = decide(there, task_of(there, mail)["id"], decision="approve", verified="identity")
+        assert done.status_code == 200, done.text
+        assert same(there, visitor, tracking, mail) == "approved"
+        assert link(letters(there, mail, 2)[-1], "activer")
+    operator.stop()
+    assert hub.stop() == 0
