@@ -30,7 +30,9 @@ async def watch(room: Room, kept: accounts.Accounts) -> None:
     """Look once a day, for ever; cancelled at shutdown."""
     while True:
         try:
-            await look(room, kept)
+            warned, closed = await look(room, kept)
+            if warned or closed:
+                emit(Events.IDN_012, warned=warned, closed=closed)
         except errors.HubError as problem:
             emit(Events.HUB_006, error=problem.code)
         await asyncio.sleep(EVERY_SECONDS)
@@ -52,8 +54,6 @@ async def look(room: Room, kept: accounts.Accounts) -> tuple[int, int]:
             await asyncio.to_thread(kept.close, one.practitioner)
             await _tell(notices.CLOSED, one, room)
             closed += 1
-    if warned or closed:
-        emit(Events.IDN_012, warned=warned, closed=closed)
     return warned, closed
 
 
