@@ -35,7 +35,7 @@ async def page(request: Request, room: Room) -> Response:
 async def send(request: Request, room: Room) -> Response:
     """A number was typed: what is known of it. Or the whole request was."""
     form = await request.form()
-    session.check_form(_field(form, "csrf"), request.cookies.get(session.VISITOR, ""))
+    session.check_form(_field(form, "csrf"), session.kept(request, session.VISITOR))
     requests, typed = _requests(room), {name: _field(form, name) for name in _TYPED}
     facts: Facts | None = None
     shown = {**typed, "other": _field(form, "other")}
@@ -120,7 +120,7 @@ def _requests(room: Room) -> Requests:
 
 async def _checked(request: Request) -> None:
     form = await request.form()
-    session.check_form(_field(form, "csrf"), request.cookies.get(session.VISITOR, ""))
+    session.check_form(_field(form, "csrf"), session.kept(request, session.VISITOR))
 
 
 def _typed(form: FormData, typed: dict[str, str]) -> account.Typed:
