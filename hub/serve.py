@@ -212,6 +212,7 @@ async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int, o
     stack.push_async_callback(_cancelled, worker)
     stack.push_async_callback(_cancelled, asyncio.create_task(upkeep.run(room.store)))
     stack.push_async_callback(_cancelled, asyncio.create_task(upkeep.forget_daily(room)))
+    stack.push_async_callback(_cancelled, asyncio.create_task(inactivity.watch(room, post.accounts)))
     return Doors(http, hospital.port, mail.smtp_port, mail.lmtp_port)
 
 
