@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from common import errors
+from fhir_server import keys
 from fhir_server.rights import sharing, standing
 
 # Directory, terminology and metadata: readable by everyone who is signed in, patients' data is not among them.
@@ -25,9 +26,10 @@ OPEN_TYPES = frozenset(
     "CompartmentDefinition Questionnaire PlanDefinition ActivityDefinition Library Measure".split()
 )
 
-# `patient/…` means the patient of the launch (SMART App Launch, scopes-and-launch-context); no launch here chooses one
-# yet, so that such a scope covers nothing.
-_SCOPE = re.compile(r"^(user|system)/([A-Z][A-Za-z]+|\*)\.(\*|c?r?u?d?s?|read|write)$")
+# `patient/…` means the patient in whose context a software was opened (SMART App Launch, scopes-and-launch-context):
+# without one it covers nothing. Scopes with a query are not understood: see docs/decisions.
+_SCOPE = re.compile(r"^(patient|user|system)/([A-Z][A-Za-z]+|\*)\.(\*|c?r?u?d?s?|read|write)$")
+OF_PATIENT = "patient/"
 # Clients that are ways into our own app, and no software of others.
 OWN_APP = frozenset({"web", "psc", "password", "passkey"})
 _V1 = {"read": "rs", "write": "cud", "*": "cruds"}
@@ -51,6 +53,8 @@ class Caller:
     circles of care and consents know them, their structure among these; `structure` is the key of that structure.
     `kinds` and `writes` are bits of the kinds of data that their profession may read and write (`rights.sharing`),
     `corps` which masks hide from them. `delegate` is the hat of who acts in the name of `actor`, "" for themselves.
+    `patient` is `Patient/x` when a software may look at that patient alone (scopes `patient/…`): whatever else they may
+    see does not exist for it.
     """
 
     actor: str | None
@@ -64,6 +68,7 @@ class Caller:
     writes: int = sharing.ALL_KINDS
     corps: int = 0
     delegate: str = ""
+    patient: str = ""
 
 
 SYSTEM = Caller(actor=None, client="hub", memberships=None, name="Spico Hub")
@@ -72,7 +77,8 @@ SYSTEM = Caller(actor=None, client="hub", memberships=None, name="Spico Hub")
 class Sight(NamedTuple):
     """What a caller sees at a moment (`now`, microseconds), as the engines ask for it; see `Caller`.
 
-    `named` are the keys of readers that are theirs, `author` the one of what they wrote.
+    `named` are the keys of readers that are theirs, `author` the one of what they wrote. `patient` is the address of
+    the one patient whose data is not hidden, None when it does not matter whose it is.
     """
 
     named: tuple[int, ...]
@@ -82,6 +88,7 @@ class Sight(NamedTuple):
     kinds: int
     corps: int
     now: int
+    patient: int | None = None
 
     @property
     def keys(self) -> tuple[int, ...]:
@@ -104,6 +111,7 @@ def sight(caller: Caller, now: int) -> Sight | None:
         caller.kinds,
         caller.corps,
         now,
+        keys.key(caller.patient) if caller.patient else None,
     )
 
 
@@ -126,13 +134,29 @@ def person(
     return Caller(actor, client, (*keys, EVERYONE), scopes, name, circles, of_structure)
 
 
-def way(seen: Sight | None, readers: frozenset[int], code: int) -> int:
+class Shown(Protocol):
+    """What is known of a row or of an event: who may see it."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def readers(self) -> frozenset[int]: ...
+    @property
+    def patient(self) -> int: ...
+    @property
+    def sharing(self) -> int: ...
+
+
+def way(seen: Sight | None, row: Shown) -> int:
     """By which table of `rights.standing` a row with these readers and this sharing is seen; 0: not at all.
 
     The same as the engines say in SQL.
     """
     if seen is None:
         return standing.EVERYTHING
+    readers, code = row.readers, row.sharing
+    if seen.patient not in (None, row.patient) and row.type not in OPEN_TYPES:
+        return 0
     if seen.author in readers:
         return standing.AUTHORED
     if not readers.isdisjoint(seen.named) or (
@@ -175,7 +199,7 @@ def may(caller: Caller, action: str, type: str) -> None:
         raise errors.Forbidden(
             f"{type} : un logiciel seul ne lit ni n'écrit de données de patient ; agissez au nom d'une personne"
         )
-    if caller.scopes and not any(_covers(scope, action, type) for scope in caller.scopes):
+    if caller.scopes and not any(_covers(scope, action, type, caller) for scope in caller.scopes):
         raise errors.Forbidden(f"{type} : aucun droit accordé (scope) ne couvre cette action")
 
 
@@ -231,8 +255,8 @@ def _letters(actions: str) -> str:
     return _V1.get(actions, actions)
 
 
-def _covers(scope: str, action: str, type: str) -> bool:
+def _covers(scope: str, action: str, type: str, caller: Caller) -> bool:
     found = _SCOPE.match(scope)
-    if not found:
+    if not found or (found[1] == "patient" and not caller.patient):
         return False
     return found[2] in ("*", type) and action in _letters(found[3])

@@ -65,6 +65,7 @@ class Prepared:
     write: Write
     now: int
     valid: Valid
+    patient: int | None = None  # the only one whose resources the caller may write
     results: dict[Ref, Stored] = field(default_factory=dict)
     problems: dict[str, tuple[errors.Issue, ...]] = field(default_factory=dict)
 
@@ -117,7 +118,8 @@ class Preparer:
         Raises Rejected with every problem of every body, NotFound, Stale; Moved when a rule saw a version that has
         passed.
         """
-        done = Prepared(Write(actor=caller.actor or caller.client or ""), now - now % _MILLISECOND, valid)
+        only = index.address(caller.patient) if caller.patient else None
+        done = Prepared(Write(actor=caller.actor or caller.client or ""), now - now % _MILLISECOND, valid, only)
         for ref, draft in plan.drafts.items():
             old = _checked(draft, rows.get(ref))
             if draft.kind == "delete":
@@ -153,6 +155,7 @@ class Preparer:
                 return
             found, body = _clean(self._indexer.rows(resource)), bodies.encode(resource)
         patient, sharing = _under(draft, old, found)
+        _confined(draft, patient, done)
         row = Row(
             part=ids.part_of(draft.type, draft.id, found.patient),
             rid=old.rid if old else self._next(),
@@ -201,6 +204,7 @@ class Preparer:
             gone = old.stored() if old else Stored(draft.type, draft.id, 0, 0, b"", "DELETE")
             done.results[draft.type, draft.id] = gone
             return
+        _confined(draft, old.patient, done)
         version, updated = _following(old, done)
         row = replace(old, version=version, updated=updated, deleted=True, method="DELETE", eq=(), body=b"")
         row = replace(row, generation=self.generation)
@@ -267,6 +271,12 @@ def _under(draft: Draft, old: Row | None, found: Rows) -> tuple[int, int]:
         return old.patient, old.sharing
     patient = draft.ref if draft.type == "Patient" else f"Patient/{found.patient}" if found.patient else ""
     return index.address(patient) if patient else 0, found.sharing
+
+
+def _confined(draft: Draft, patient: int, done: Prepared) -> None:
+    """Raises Forbidden when the caller wrote something of another patient than the one that they may."""
+    if draft.own and done.patient not in (None, patient):
+        raise errors.Forbidden(f"{draft.ref} n'est pas du patient pour lequel ce logiciel a été ouvert")
 
 
 def _whose(under: tuple[str, int]) -> tuple[int, int]:

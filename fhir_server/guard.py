@@ -36,7 +36,7 @@ class Guard:
         seen, may = self.sight(caller), access.can(caller, "r", event.type)
         if seen is None or not may:
             return may
-        table = access.way(seen, event.readers, event.sharing)
+        table = access.way(seen, event)
         who = (standing.ANYONE, *seen.circles)
         return bool(table) and standing.opens(table, await self._engine.bits(event.patient, who, seen.now))
 

@@ -23,6 +23,7 @@ token = Table(
     # Who acts for `actor`: their PractitionerRole and Practitioner, blank separated; empty: `actor` themselves.
     Column("delegate", Text, nullable=False, server_default=""),
     Column("certificate", Text, nullable=False, server_default=""),  # thumbprint of the one it goes with, if any
+    Column("patient", Text, nullable=False, server_default=""),  # Patient/x in whose context a software was opened
     Column("created", BigInteger, nullable=False),  # microseconds since 1970, UTC
     Column("expires", BigInteger, nullable=False),
 )
@@ -41,7 +42,20 @@ client = Table(
     Column("certificate_dns", Text, nullable=False, server_default=""),
     Column("bound", Boolean, nullable=False, server_default=false()),  # its tokens go with a certificate in any case
     Column("psc_clients", Text, nullable=False),  # as what Pro Santé Connect knows it, blank separated
+    Column("redirect_uris", Text, nullable=False, server_default=""),  # where people are sent back to, blank separated
     Column("created", BigInteger, nullable=False),  # microseconds since 1970, UTC
+)
+
+# What a browser carries from one place to another, once (`errands.py`). Only the SHA-256 of its text is kept.
+errand = Table(
+    "errand",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("content", Text, nullable=False),  # JSON
+    Column("expires", BigInteger, nullable=False, index=True),  # seconds since 1970, UTC
+    Column("state", Text, nullable=False),  # waiting, used, repeated
+    Column("token", LargeBinary, nullable=False),  # the digest of the token that it gave, b"" before
 )
 
 # What may happen once, and what has ended (`used.py`).

@@ -33,6 +33,7 @@ class Identity:
     which may end there. `delegate` are the PractitionerRole and the Practitioner of who acts for `actor`, blank
     separated, "" when that is the person themselves. `certificate` is the thumbprint of the client certificate that the
     token goes with, "" if none.
+    `patient` is the `Patient/x` in whose context a software was opened, if any.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Identity:
     session: str = ""
     delegate: str = ""
     certificate: str = ""
+    patient: str = ""
 
     @property
     def person(self) -> str:
@@ -100,6 +102,7 @@ class Tokens:
             "session": identity.session,
             "delegate": identity.delegate,
             "certificate": identity.certificate,
+            "patient": identity.patient,
             "created": clock.micros(now),
             "expires": clock.micros(now + lifetime),
         }
@@ -203,6 +206,7 @@ class Tokens:
             session=row["session"],
             delegate=row["delegate"],
             certificate=row["certificate"],
+            patient=row["patient"],
         )
         return Told(identity, row["created"], row["expires"])
 

@@ -141,7 +141,10 @@ async def _key(server: Server, caller: Caller, given: dict[str, list[str]]) -> t
     ref = f"Patient/{patient.removeprefix('Patient/')}" if patient else next(iter(given.get("entity", ())), "")
     if ref:
         is_known = caller.memberships is None or ref in await server.store.many([ref], caller=caller)
-        return await _of(server, ref) if is_known else (0, "")
+        key, of = await _of(server, ref) if is_known else (0, "")
+        return (key, of) if caller.patient in ("", of) else (0, "")
+    if caller.patient:
+        return await _of(server, caller.patient)
     agent = next(iter(given.get("agent", ())), "")
     if caller.memberships is None:
         return trace.agent_key(agent) if agent and "," not in agent else None, ""

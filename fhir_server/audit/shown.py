@@ -16,7 +16,9 @@ from fhir_server.exchange import Server
 
 
 def is_own(caller: Caller, one: Kept) -> bool:
-    """Did they leave it themselves, or do they see everything?"""
+    """Did they leave it themselves, or do they see everything? For one patient alone nothing is shown whole."""
+    if caller.patient:
+        return False
     if caller.memberships is None:
         return True
     me = caller.delegate or caller.actor or caller.client or ""

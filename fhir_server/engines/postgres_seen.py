@@ -25,6 +25,9 @@ _FREE = (
 )
 
 
+_OPEN = ", ".join(f"'{type}'" for type in sorted(access.OPEN_TYPES))
+
+
 class Marks(NamedTuple):
     """What stands in the SQL for each part of a Sight; arrays of bigint, then numbers."""
 
@@ -35,17 +38,18 @@ class Marks(NamedTuple):
     kinds: str
     corps: str
     now: str
+    patient: str
 
 
 # The arguments of each Sight, in the order of Marks, with their types.
-KINDS = ("bigint[]", "bigint[]", "bigint", "bigint", "int", "int", "bigint")
-Args = tuple[list[int], list[int], int, int, int, int, int]
+KINDS = ("bigint[]", "bigint[]", "bigint", "bigint", "int", "int", "bigint", "bigint")
+Args = tuple[list[int], list[int], int, int, int, int, int, int | None]
 
 
 def args(sight: Sight) -> Args:
     """In the order of Marks."""
     who = [standing.ANYONE, *sight.circles]
-    return [*sight.named], who, sight.author, sight.structure, sight.kinds, sight.corps, sight.now
+    return [*sight.named], who, sight.author, sight.structure, sight.kinds, sight.corps, sight.now, sight.patient
 
 
 def visible(sight: Sight, statement: Statement, types: tuple[str, ...]) -> str:
@@ -53,9 +57,15 @@ def visible(sight: Sight, statement: Statement, types: tuple[str, ...]) -> str:
     reach = access.reach(types)
     if reach == "open":
         return f"r.readers && {statement.arg([*sight.named])}::bigint[]"
+    mine = _theirs(sight, statement, reach)
+    return mine if sight.patient is None else f"({mine} AND ({_of(f'{statement.arg(sight.patient)}::bigint')}))"
+
+
+def _theirs(sight: Sight, statement: Statement, reach: access.Reach) -> str:
     if reach == "shared":
-        marks = (f"{statement.arg(one)}::{kind}" for one, kind in zip(args(sight), KINDS, strict=True))
-        return anyhow(Marks(*marks))
+        known = zip(args(sight)[:-1], KINDS[:-1], strict=True)
+        marks = (f"{statement.arg(one)}::{kind}" for one, kind in known)
+        return _shared(Marks(*marks, ""))
     who, now = (statement.arg(one) for one in ([standing.ANYONE, *sight.circles], sight.now))
     bits = _LOOK_UP.format(who=f"{who}::bigint[]", now=f"{now}::bigint")
     author = f"{statement.arg(sight.author)}::bigint = ANY(r.readers)"
@@ -64,8 +74,17 @@ def visible(sight: Sight, statement: Statement, types: tuple[str, ...]) -> str:
     return f"({named} AND ({_FREE} OR ({tables}::bigint >> {bits}) & 1 = 1))"
 
 
+def _of(mark: str) -> str:
+    """Of one patient alone, or nobody's: the directory."""
+    return f"r.patient = {mark} OR r.type IN ({_OPEN})"
+
+
 def anyhow(marks: Marks) -> str:
     """The predicate for rows of any type."""
+    return f"({_shared(marks)} AND ({marks.patient} IS NULL OR {_of(marks.patient)}))"
+
+
+def _shared(marks: Marks) -> str:
     author, structure = f"{marks.author} = ANY(r.readers)", f"{marks.structure} = ANY(r.readers)"
     named = f"(r.readers && {marks.named} OR (r.sharing & {sharing.KIND} = {sharing.OF_STRUCTURE} AND {structure}))"
     shared = f"(({marks.kinds} >> (r.sharing & {sharing.KIND})) & 1 = 1 AND (r.sharing >> 4) & {marks.corps} = 0)"

@@ -193,7 +193,9 @@ def _plain_walk_sql(shape: Shape | None, needles: int, limit: int) -> str:
     type, seen = _SAMPLES[shape.reach if shape else "open"], None
     how = How(Shape("open", 0, 0, 0), ())
     if shape:
-        seen = access.Sight(tuple(range(shape.named)), 1, tuple(range(shape.circles)), 2, 3, 4, 5)
+        seen = access.Sight(
+            tuple(range(shape.named)), 1, tuple(range(shape.circles)), 2, 3, 4, 5, 6 if shape.confined else None
+        )
         how = of(seen, (type,))
     select = Select(WALKING, Query(type, (only,)), seen, Driver(True, only))
     sql = select.page(None, limit)

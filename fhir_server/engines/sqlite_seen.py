@@ -24,15 +24,21 @@ _LOOK_UP = (
 # Nothing stands against anybody at this patient, now or ever.
 _FREE = "NOT EXISTS (SELECT 1 FROM standing s INDEXED BY standing_against WHERE s.patient = r.patient AND s.bit IN {})"
 _FREE = _FREE.format((standing.WITHDRAWN, standing.OPPOSED, standing.EXCLUDED))
+# Of one patient alone, or nobody's: the directory.
+_OF = "r.patient = {} OR r.type IN (" + ", ".join(f"'{type}'" for type in sorted(access.OPEN_TYPES)) + ")"
 
 
 class Shape(NamedTuple):
-    """What the text depends on: how rows of these types reach people, how many keys there are, how many arguments."""
+    """What the text depends on: how rows of these types reach people, how many keys there are, how many arguments.
+
+    `confined`: to one patient.
+    """
 
     reach: access.Reach
     named: int
     circles: int
     size: int
+    confined: bool = False
 
 
 class How(NamedTuple):
@@ -71,7 +77,10 @@ def of(sight: Sight, types: tuple[str, ...]) -> How:
         args = (*args, _one(sight.author), sight.now, standing.ANYONE, *sight.circles)
     if reach == "shared":
         args = (*args, _one(sight.structure), sight.kinds, sight.corps)
-    return How(Shape(reach, len(sight.named), len(sight.circles), len(args)), args)
+    confined = sight.patient is not None and reach != "open"
+    if confined:
+        args = (*args, sight.patient)
+    return How(Shape(reach, len(sight.named), len(sight.circles), len(args), confined), args)
 
 
 def visible(sight: Sight, statement: Statement, types: tuple[str, ...]) -> str:
@@ -89,6 +98,9 @@ def sql(shape: Shape) -> str:
 
 @lru_cache(maxsize=4096)
 def _text(shape: Shape, first: int) -> str:
+    if shape.confined:
+        inside = _text(shape._replace(confined=False, size=shape.size - 1), first)
+        return f"({inside} AND ({_OF.format(f'?{first + shape.size - 1}')}))"
     marks = [f"?{first + n}" for n in range(shape.size)]
     n = shape.named
     named = " OR ".join([_reads(mark) for mark in marks[:n]] or ["0"])

@@ -133,10 +133,10 @@ def new(kind: str, caller: access.Caller, asked: dict[str, Any], *, now: int) ->
 def owner(caller: access.Caller) -> str:
     """What two requests of the same caller have in common; other scopes may be fewer than those of the job.
 
-    A delegate may see less than the person in whose name they act.
+    A delegate may see less than the person in whose name they act, an app that was opened for one patient nothing else.
     """
-    acting = [caller.delegate] if caller.delegate else []
-    return json.dumps([caller.actor, caller.client, caller.memberships is None, sorted(caller.scopes), *acting])
+    more = [caller.delegate, caller.patient] if caller.patient else [caller.delegate] if caller.delegate else []
+    return json.dumps([caller.actor, caller.client, caller.memberships is None, sorted(caller.scopes), *more])
 
 
 def write_caller(caller: access.Caller) -> str:

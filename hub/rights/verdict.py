@@ -68,7 +68,7 @@ async def of_row(row: Row, patient: str, caller: access.Caller, record: store.St
     """Does the caller see this row of `Patient/x`?"""
     bits, reasons = await bits_and_reasons(patient, caller, record)
     seen = record.sight(caller)
-    table = access.way(seen, row.readers, row.sharing)
+    table = access.way(seen, row)
     return Verdict(standing.opens(table, bits), (_how(row, table, caller), *reasons))
 
 

@@ -92,6 +92,8 @@ def caller(identity: tokens.Identity, hat: Hat, acting: Hat | None = None) -> ac
         identity.actor, *identity.also, client=client or None, scopes=scopes, name=name, structure=hat.structure
     )
     line = matrix.line(hat.profession)
+    confined = any(one.startswith(access.OF_PATIENT) for one in scopes)
+    person = replace(person, patient=identity.patient if confined else "")
     if acting is None:
         # What is done for others besides, under one's own hat: a delegate does not stand in for it.
         offices = (access.key(f"office:{one}") for one in hat.offices)

@@ -14,7 +14,7 @@ PAUL = access.person("PractitionerRole/paul")
 
 async def test_only_readers_hear_and_only_of_types_that_their_scopes_name() -> None:
     async def shows(event: store.Event, caller: access.Caller) -> bool:
-        is_reader = bool(access.way(access.sight(caller, 0), event.readers, event.sharing))
+        is_reader = bool(access.way(access.sight(caller, 0), event))
         return is_reader and access.can(caller, "r", event.type)
 
     feed = Feed(shows)

@@ -11,10 +11,9 @@ from typing import Any
 
 import httpx
 
-from fhir_server import store
+from fhir_server import access, store
 from tests.fhir_server.http import bulk
-from tests.fhir_server.rights.facts import Person, Region
-from tests.fhir_server.rights.region import caller
+from tests.fhir_server.rights.facts import Region
 
 TYPES = ("Patient", "Communication", "Task", "CareTeam", "Consent", "DocumentReference", "Observation", "Condition",
          "MedicationStatement", "CarePlan", "QuestionnaireResponse")  # fmt: skip
@@ -24,14 +23,14 @@ Judged = tuple[str, frozenset[str], frozenset[str]]  # the door, what it could s
 
 
 async def judged(
-    client: httpx.AsyncClient, region: Region, person: Person, record: store.Store
+    client: httpx.AsyncClient, region: Region, who: access.Caller, record: store.Store
 ) -> AsyncIterator[Judged]:
-    """Every door, asked by this person."""
+    """Every door, asked by this caller."""
     everything = frozenset(region.things)
     for name, asked in DOORS.items():
         async for could, showed in asked(client, region):
             yield name, frozenset(could), frozenset(showed) & everything
-    async for could, showed in _live(region, person, record):
+    async for could, showed in _live(region, who, record):
         yield "live", frozenset(could), frozenset(showed)
 
 
@@ -155,12 +154,12 @@ async def _dossier(client: httpx.AsyncClient, region: Region) -> AsyncIterator[t
             yield mine, {one for one in _refs(answer) if one.split("/")[0] in parts}
 
 
-async def _live(region: Region, person: Person, record: store.Store) -> AsyncIterator[tuple[set[str], set[str]]]:
+async def _live(region: Region, who: access.Caller, record: store.Store) -> AsyncIterator[tuple[set[str], set[str]]]:
     """What an open page would hear of."""
     rows, found = await record.rows(region.things), set()
     for ref, row in rows.items():
         event = store.Event(1, row.type, row.fid, row.version, "PUT", row.readers, row.patient, row.sharing, row.body)
-        if await record.shows(event, caller(person)):
+        if await record.shows(event, who):
             found.add(ref)
     yield set(rows), found
 

@@ -9,6 +9,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,18 +52,28 @@ class Served:
             raise errors.Unauthenticated("inconnu")
         return self.people[int(token)]
 
-    async def judge(self, region: Region) -> Counter[str]:
-        """How often each door was judged. Fails at the first answer that the facts do not give."""
-        self.people = [caller(one) for one in region.people]
+    async def judge(self, region: Region, patient: str = "") -> Counter[str]:
+        """How often each door was judged, for software confined to a patient if one is named.
+
+        Fails at the first answer that the facts do not give.
+        """
+        self.people = [_through(caller(one), patient) for one in region.people]
         counted: Counter[str] = Counter()
         for number, person in enumerate(region.people):
             headers = {"Authorization": f"Bearer {number}"}
             async with httpx.AsyncClient(transport=self.transport, base_url=BASE, headers=headers) as client:
-                async for door, could, showed in doors.judged(client, region, person, self.record):
-                    right = {one for one in could if oracle.sees(region, person, region.things[one])}
+                async for door, could, showed in doors.judged(client, region, self.people[number], self.record):
+                    things = [region.things[one] for one in could]
+                    theirs = [one for one in things if not patient or one.patient == patient]
+                    right = {one.ref for one in theirs if oracle.sees(region, person, one)}
                     assert showed == right, _why(region, number, door, showed ^ right)
                     counted[door] += len(could)
         return counted
+
+
+def _through(person: access.Caller, patient: str) -> access.Caller:
+    """The same through a software that was opened for one patient."""
+    return replace(person, client="app", scopes=("patient/*.rs",), patient=patient) if patient else person
 
 
 def _why(region: Region, number: int, door: str, wrong: set[str] | frozenset[str]) -> str:
@@ -91,6 +102,13 @@ async def test_every_door_agrees_with_the_facts(served: Served, seed: int) -> No
     counted = await _agree(served, seed, EVENTS)
     assert sum(counted.values()) >= AT_LEAST
     assert counted["read"] and counted["search"] and counted["live"] and counted["export"]
+
+
+async def test_every_door_shows_an_app_one_patient_and_nothing_else(served: Served) -> None:
+    region = await Maker(served.record, served.hands, random.Random(5)).happen(EVENTS)
+    for patient in [*region.patients][:2]:
+        counted = await served.judge(region, patient)
+        assert counted["read"] and counted["search"] and counted["live"] and counted["export"]
 
 
 async def test_searches_that_begin_with_what_is_theirs_agree_too(
