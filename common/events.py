@@ -46,6 +46,7 @@ class Events(Enum):
         "software refused at an OAuth address", "warning", "compare its key and clock with what it registered"
     )
     IDN_012 = Event("accounts that nobody uses were warned of or closed")
+    IDN_013 = Event("a software asked to open a patient for somebody who works with it")
     IDN_040 = Event(
         "no current list of revoked certificates of an authority: all of its certificates are refused",
         "error",

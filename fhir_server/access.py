@@ -246,7 +246,7 @@ def narrowed(scope: str, allowed: Iterable[str]) -> list[str]:
 
 
 def is_scope(text: str) -> bool:
-    """Is it a scope that means something here?"""
+    """Is it a scope that gives something here?"""
     found = _SCOPE.match(text)
     return found is not None and bool(found[3])
 

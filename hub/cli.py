@@ -18,7 +18,7 @@ import typer
 from common import errors
 from connectors.hospital import mllp
 from fhir_server import access, store
-from hub import database, settings, signin, terms, tracing
+from hub import database, launch, settings, signin, terms, tracing
 from hub.accounts import command as accounts
 from hub.rights import command as rights
 from identity import tokens
@@ -183,16 +183,18 @@ def client_add(
     certificate_subject: Annotated[str, typer.Option(help="Subject of its certificate, CN=…,OU=…,O=…,C=FR.")] = "",
     certificate_dns: Annotated[str, typer.Option(help="Or the machine that its certificate names.")] = "",
     bound: Annotated[bool, typer.Option("--bound", help="Its tokens go with a certificate also with a key.")] = False,
+    redirect_uri: Annotated[list[str] | None, typer.Option(help="Where people who open it are sent back to.")] = None,
     data: Data = None,
     database_url: Database = None,
 ) -> None:
     """Let a software sign in by a key (SMART Backend Services), a certificate, or either; prints its client_id.
 
     --scope is the widest that it may be given. Alone it reads no patient data, whatever its scopes. For people it acts
-    by tokens that Pro Santé Connect gave to --psc-client (may be repeated).
+    by tokens that Pro Santé Connect gave to --psc-client, or by their consent when they open it (--redirect-uri); both
+    may be repeated. An app that can keep no key is registered with --redirect-uri alone.
     """
     scopes = tuple(scope.split())
-    if wrong := [one for one in scopes if not access.is_scope(one)]:
+    if wrong := [one for one in scopes if one != launch.OPEN and not access.is_scope(one)]:
         raise errors.Unreadable(f"scope inconnu : {wrong[0]} ; par exemple system/*.rs", at="--scope")
     config = _settings(data, database_url)
     database.prepare(config)
@@ -206,6 +208,7 @@ def client_add(
         certificate_subject=certificate_subject,
         certificate_dns=certificate_dns,
         bound=bound,
+        redirect_uris=tuple(redirect_uri or ()),
     )
     typer.echo(made.id)
 
@@ -218,7 +221,8 @@ def client_list(data: Data = None, database_url: Database = None) -> None:
     for one in database.softwares(config).all():
         known = [one.jwks_url or (one.jwks and "keys in the registration"), one.certificate_subject]
         known += [one.certificate_dns and f"DNS:{one.certificate_dns}", "bound" if one.bound else ""]
-        typer.echo("  ".join([one.id, one.name, " ".join(one.scopes), *filter(None, known)]))
+        known += ["no keys"] if one.is_public else []
+        typer.echo("  ".join([one.id, one.name, " ".join(one.scopes), *filter(None, known), *one.redirect_uris]))
 
 
 @client_app.command("remove")

@@ -4,7 +4,8 @@ SMART App Launch 2 (backend services), RFC 6749, 7523, 7662, 7009, 8693 and 8705
 key (`identity.assertions`) or shows its certificate (`identity.certificates`), and gets a token of five minutes for
 scopes that both it asked for and an operator allows. Alone it reads the directory and metadata; patient data needs
 somebody who acts (LGC-14): then it shows the token that Pro Santé Connect gave it for that person, and gets one of a
-quarter of an hour. Errors are the RFCs' JSON, in English: they are read by whoever programs the other end.
+quarter of an hour. An app that a person opens brings a code instead (`hub.codes`). Errors are the RFCs' JSON, in
+English: they are read by whoever programs the other end.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -22,7 +22,10 @@ from fastapi import APIRouter, Request, Response
 from common import errors
 from common.events import Events, emit
 from fhir_server import access
+from hub import launch
+from hub.codes import METHOD, Codes
 from hub.national import National
+from hub.oauth_forms import Refused, answered, as_json, needed
 from identity import assertions, certificates, tokens
 from identity.clients import Client
 
@@ -30,23 +33,19 @@ LIFETIME = timedelta(minutes=5)
 # Nobody tells us when a session ends at Pro Santé Connect that the software began: so it has to show that it goes on.
 LIFETIME_FOR_A_PERSON = timedelta(minutes=15)
 ALONE, FOR_A_PERSON = "client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"
+BY_CODE = "authorization_code"
 ACCESS_TOKEN, JWT = (f"urn:ietf:params:oauth:token-type:{kind}" for kind in ("access_token", "jwt"))
 _THUMBPRINT = "x5t#S256"
-_MOST_BODY = 64 * 1024
-_NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _SCOPES = ("system/*.rs", "system/*.read")
 _MOST_SCOPES = 100
 _OF_PEOPLE = ("user/*.rs", "user/*.cruds", "user/*.read", "user/*.write")
-
-
-class Refused(Exception):
-    """An error of RFC 6749 section 5.2. Never leaves this module."""
-
-    def __init__(self, error: str, text: str, status: int = 400) -> None:
-        super().__init__(text)
-        self.error, self.text, self.status = error, text, status
+_OF_APPS = ("patient/*.rs", "patient/*.cruds", "patient/*.read", "patient/*.write", "launch", "launch/patient")
+# What is really there (SMART App Launch 2, conformance); those of the second line where apps are opened by people.
+_ALWAYS = ("client-confidential-asymmetric", "permission-v1", "permission-v2")
+_FOR_APPS = ("launch-ehr", "launch-standalone", "client-public", "context-banner", "context-ehr-patient",
+             "context-standalone-patient", "permission-patient", "permission-user")  # fmt: skip
 
 
 class Authority:
@@ -60,13 +59,17 @@ class Authority:
         base: str,
         national: National | None = None,
         mutual_tls: bool = False,
+        codes: Codes | None = None,
     ) -> None:
         self._tokens = kept
         self._mutual_tls = mutual_tls
         self._national = national
+        self._codes = codes
         self._assertions = checked
+        self._base = base
         origin = base.removesuffix("/fhir")
-        self.addresses = {name: f"{origin}/oauth/{name}" for name in ("token", "introspect", "revoke")}
+        names = ("token", "introspect", "revoke", *(("authorize", "launch") if codes else ()))
+        self.addresses = {name: f"{origin}/oauth/{name}" for name in names}
 
     async def software(self, form: Mapping[str, str], at: str) -> Client:
         """Who sends this form to one of our addresses (RFC 7523, RFC 8705). Raises Refused."""
@@ -95,9 +98,13 @@ class Authority:
             raise Refused("invalid_client", problem.message, 401) from None
 
     async def token(self, form: Mapping[str, str]) -> dict[str, Any]:
-        """RFC 6749 section 4.4 with SMART's scopes, or RFC 8693. Raises Refused."""
+        """RFC 6749 section 4.4 with SMART's scopes, or RFC 8693, or a code. Raises Refused."""
         if form.get("grant_type") not in self.grants:
             raise Refused("unsupported_grant_type", f"grant_type must be one of: {' '.join(self.grants)}")
+        if form["grant_type"] == BY_CODE and self._codes:
+            app = await self._codes.public(form)
+            client = app or await self.software(form, "token")
+            return await self._codes.redeem(form, client, certificate="" if app else _bound(form, client))
         client = await self.software(form, "token")
         bound = _bound(form, client)
         if form["grant_type"] == ALONE:
@@ -111,8 +118,8 @@ class Authority:
 
     @property
     def grants(self) -> list[str]:
-        """What may be asked for: for a person only where people can be recognised."""
-        return [ALONE, FOR_A_PERSON] if self._national else [ALONE]
+        """What may be asked for: by exchange only where the national provider can be asked."""
+        return [ALONE, *([FOR_A_PERSON] if self._national else ()), *([BY_CODE] if self._codes else ())]
 
     @property
     def _methods(self) -> list[str]:
@@ -127,7 +134,7 @@ class Authority:
             raise Refused("invalid_request", f"only {ACCESS_TOKEN} is issued, and no actor_token is read")
         if not client.psc_clients:
             raise Refused("unauthorized_client", "no client_id of Pro Sante Connect is registered for this software")
-        token, role = _needed(form, "subject_token"), form.get("practitioner_role", "")
+        token, role = needed(form, "subject_token"), form.get("practitioner_role", "")
         try:
             return await self._national.behind(token, client.psc_clients, role)
         except errors.Unauthenticated:
@@ -149,7 +156,7 @@ class Authority:
     async def introspect(self, form: Mapping[str, str]) -> dict[str, Any]:
         """RFC 7662: what a token stands for, told to the software that it was given to. Raises Refused."""
         client = await self.software(form, "introspect")
-        found = await asyncio.to_thread(self._tokens.told, _needed(form, "token"))
+        found = await asyncio.to_thread(self._tokens.told, needed(form, "token"))
         if found is None or found.identity.client != client.id:
             return {"active": False}
         identity = found.identity
@@ -162,12 +169,13 @@ class Authority:
             "token_type": "bearer",
         }
         told |= {"cnf": {_THUMBPRINT: identity.certificate}} if identity.certificate else {}
+        told |= {"patient": identity.patient.partition("/")[2]} if identity.patient else {}
         return told | ({"sub": identity.actor} if identity.actor else {})
 
     async def revoke(self, form: Mapping[str, str]) -> dict[str, Any]:
         """RFC 7009: the software gives a token of its own back; of others nothing is said or done. Raises Refused."""
         client = await self.software(form, "revoke")
-        text = _needed(form, "token")
+        text = needed(form, "token")
         found = await asyncio.to_thread(self._tokens.told, text)
         if found is not None and found.identity.client == client.id:
             await asyncio.to_thread(self._tokens.revoke, text)
@@ -175,24 +183,41 @@ class Authority:
 
     def configuration(self) -> dict[str, Any]:
         """What a client discovers (SMART App Launch 2, `.well-known/smart-configuration`): what is really there."""
-        return {
+        return self._of_apps() | {
             "token_endpoint": self.addresses["token"],
             "introspection_endpoint": self.addresses["introspect"],
             "revocation_endpoint": self.addresses["revoke"],
             "grant_types_supported": self.grants,
-            "token_endpoint_auth_methods_supported": self._methods,
+            "token_endpoint_auth_methods_supported": [*self._methods, *(["none"] if self._codes else ())],
             "token_endpoint_auth_signing_alg_values_supported": list(assertions.ALGORITHMS),
             "introspection_endpoint_auth_methods_supported": self._methods,
             "revocation_endpoint_auth_methods_supported": self._methods,
-            "scopes_supported": [*_SCOPES, *(_OF_PEOPLE if self._national else ())],
-            "code_challenge_methods_supported": ["S256"],
-            "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
+            "scopes_supported": self._scopes(),
+            "code_challenge_methods_supported": [METHOD],
+            "capabilities": [*_ALWAYS, *(_FOR_APPS if self._codes else ())],
             **({"tls_client_certificate_bound_access_tokens": True} if self._mutual_tls else {}),
         }
 
+    def _of_apps(self) -> dict[str, Any]:
+        if not self._codes:
+            return {}
+        return {
+            "issuer": self._base,
+            "authorization_endpoint": self.addresses["authorize"],
+            "response_types_supported": ["code"],
+            "authorization_response_iss_parameter_supported": True,  # RFC 9207
+            "launch_endpoint": self.addresses["launch"],  # our own: docs/software.md
+        }
+
+    def _scopes(self) -> list[str]:
+        of_people = _OF_PEOPLE if self._national or self._codes else ()
+        opening = [launch.OPEN] if self._national and self._codes else []
+        return [*_SCOPES, *of_people, *(_OF_APPS if self._codes else ()), *opening]
+
     def security(self) -> dict[str, Any]:
         """The same for the CapabilityStatement (`rest.security`)."""
-        uris = [{"url": name, "valueUri": address} for name, address in self.addresses.items()]
+        known = ("authorize", "token", "introspect", "revoke")
+        uris = [{"url": name, "valueUri": self.addresses[name]} for name in known if name in self.addresses]
         names = ["SMART-on-FHIR", *(["Certificates"] if self._mutual_tls else [])]
         services = [{"coding": [{"system": _SERVICES, "code": one, "display": one}]} for one in names]
         return {"extension": [{"url": _URIS, "extension": uris}], "service": services}
@@ -204,15 +229,15 @@ def router(authority: Authority, national: National | None = None) -> APIRouter:
 
     @made.post("/oauth/token")
     async def token(request: Request) -> Response:
-        return await _answered(request, authority.token)
+        return await answered(request, authority.token)
 
     @made.post("/oauth/introspect")
     async def introspect(request: Request) -> Response:
-        return await _answered(request, authority.introspect)
+        return await answered(request, authority.introspect)
 
     @made.post("/oauth/revoke")
     async def revoke(request: Request) -> Response:
-        return await _answered(request, authority.revoke)
+        return await answered(request, authority.revoke)
 
     @made.post("/oauth/backchannel-logout")
     async def logout(request: Request) -> Response:
@@ -220,16 +245,16 @@ def router(authority: Authority, national: National | None = None) -> APIRouter:
             if national is None:
                 raise Refused("invalid_request", "no national sign-in is set up here")
             try:
-                await national.ended(_needed(form, "logout_token"))
+                await national.ended(needed(form, "logout_token"))
             except errors.Unauthenticated:
                 raise Refused("invalid_request", "this logout_token is not to be believed") from None
             return {}
 
-        return await _answered(request, ended)
+        return await answered(request, ended)
 
     @made.get("/fhir/.well-known/smart-configuration")
     async def configuration() -> Response:
-        return _json(authority.configuration(), headers={"Access-Control-Allow-Origin": "*"})
+        return as_json(authority.configuration(), headers={"Access-Control-Allow-Origin": "*"})
 
     return made
 
@@ -262,51 +287,9 @@ def _granted(form: Mapping[str, str], client: Client, kind: str) -> tuple[str, .
     """The scopes of this kind that were asked for, as far as the software has them. Raises Refused for none."""
     asked = [one for one in form.get("scope", "").split() if one.startswith(kind)][:_MOST_SCOPES]
     granted = tuple(dict.fromkeys(one for scope in asked for one in access.narrowed(scope, client.scopes)))
+    if kind == "user/" and launch.OPEN in form.get("scope", "").split() and launch.OPEN in client.scopes:
+        granted += (launch.OPEN,)
     if not granted:
         allowed = " ".join(one for one in client.scopes if one.startswith(kind)) or f"none that begins with {kind}"
         raise Refused("invalid_scope", f"none of the scopes asked for is allowed; this software has: {allowed}")
     return granted
-
-
-async def _answered(request: Request, ask: Any) -> Response:
-    try:
-        try:
-            return _json(await ask(await _form(request)), headers=_NEVER_KEPT)
-        except errors.Unavailable:
-            raise Refused("temporarily_unavailable", "the service or what it relies on does not answer", 503) from None
-        except errors.HubError as problem:
-            raise Refused("invalid_request", f"refused: {problem.code}", problem.status) from None
-    except Refused as refused:
-        emit(Events.IDN_011, path=request.url.path, error=refused.error)
-        told = {"error": refused.error, "error_description": refused.text}
-        headers = _NEVER_KEPT | ({"WWW-Authenticate": "Bearer"} if refused.status == 401 else {})
-        return _json(told, refused.status, headers=headers)
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The parameters of a form. Raises Refused for another content, for too much of it, and for one given twice."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise Refused("invalid_request", "send application/x-www-form-urlencoded")
-    body = b""
-    async for some in request.stream():
-        body += some
-        if len(body) > _MOST_BODY:
-            raise Refused("invalid_request", "the form is too long", 413)
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=False, max_num_fields=50, errors="strict")
-    except ValueError:
-        raise Refused("invalid_request", "the form cannot be read") from None
-    form = dict(pairs)
-    if len(form) != len(pairs):
-        raise Refused("invalid_request", "a parameter is given twice")
-    return form
-
-
-def _needed(form: Mapping[str, str], name: str) -> str:
-    if name not in form:
-        raise Refused("invalid_request", f"{name} is missing")
-    return form[name]
-
-
-def _json(content: dict[str, Any], status: int = 200, *, headers: Mapping[str, str]) -> Response:
-    return Response(msgspec.json.encode(content), status, dict(headers), media_type="application/json")

@@ -179,13 +179,7 @@ class Profiles:
         return list(found.values())[:_MOST_HATS]
 
     async def _own(self, role: Resource, practitioner: str, name: str) -> Hat:
-        profession = next((str(one.get("text", "")) for one in role.get("code", ())), "")
-        place = str(role.get("organization", {}).get("display", ""))
-        with contextlib.suppress(errors.NotFound, errors.Gone):  # a structure that is elsewhere, or not there any more
-            if structure := role.get("organization", {}).get("reference"):
-                place, _ = await people.name(structure, self._room)
-        label = ", ".join(part for part in (profession, place) if part) or str(role["id"])
-        return Hat(f"PractitionerRole/{role['id']}", label, practitioner, name)
+        return Hat(f"PractitionerRole/{role['id']}", await work(role, self._room), practitioner, name)
 
     async def _lent(self, given: delegations.Delegation, delegate: str, name: str) -> Hat:
         """The hat of who is acted for. Raises NotFound, Gone, Forbidden when they do not work under it any more."""
@@ -206,6 +200,16 @@ class Profiles:
         if identity.session and self._used.until(f"ended\0{identity.session}"):
             return True
         return self._used.until(f"ended\0{identity.subject}") - MARKED_SECONDS >= since
+
+
+async def work(role: Resource, room: Room) -> str:
+    """As what and where a PractitionerRole says that somebody works."""
+    profession = next((str(one.get("text", "")) for one in role.get("code", ())), "")
+    place = str(role.get("organization", {}).get("display", ""))
+    with contextlib.suppress(errors.NotFound, errors.Gone):  # a structure that is elsewhere, or not there any more
+        if structure := role.get("organization", {}).get("reference"):
+            place, _ = await people.name(structure, room)
+    return ", ".join(part for part in (profession, place) if part) or str(role["id"])
 
 
 def _identity(hat: Hat, proved: Proved) -> tokens.Identity:

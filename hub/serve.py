@@ -31,7 +31,7 @@ from fhir_server.r4 import load
 from fhir_server.subscriptions import operations as subscribing
 from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
-from hub import database, feed, fence, keys, oauth, peers, settings, signin, site, tls, topics, upkeep
+from hub import codes, database, feed, fence, keys, launch, oauth, peers, settings, signin, site, tls, topics, upkeep
 from hub.flows import deliver, hospital_document, mail_in, notice, notify
 from hub.joining import asking, inactivity
 from hub.operations import decide_account, dossier, emergency, explain_access, who_looked
@@ -146,11 +146,19 @@ async def application(room: Room, config: settings.Settings, base: str, jobs: ru
     people = signin.build(config, room, kept, hats, origin=base.removesuffix("/fhir"))
     checked = assertions.Assertions(kept.engine, clock.system)
     trust = config.tls_client_ca and certificates.Trust(config.tls_client_ca, config.tls_client_crl, clock.system)
-    authority = oauth.Authority(kept, checked, base=base, national=people.ways.national, mutual_tls=bool(trust))
+    authority = oauth.Authority(
+        kept,
+        checked,
+        base=base,
+        national=people.ways.national,
+        mutual_tls=bool(trust),
+        codes=codes.Codes(kept, clock.system),
+    )
     live = feed.Feed(room.store.shows)
     room.store.listen(live.publish)
     outside = site.build(room.store, lambda: fhir.openapi())
     outside.include_router(oauth.router(authority, people.ways.national))
+    outside.include_router(launch.router(people.ways.launches))
     wanted = topics.setting(config, room.definitions, room.now)
     fhir = app.build_app(
         room.store,

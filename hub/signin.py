@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from common import clock, errors
 from fhir_server import access
-from hub import national, settings, terms
+from hub import authorize, launch, national, settings, terms
 from hub.accounts import delegating, enter, means, own, setup
 from hub.national import National
 from hub.profiles import Arrived, Profiles
@@ -51,7 +51,8 @@ class Session:
 class Ways:
     """Every way to come in: with a card (None where it is not set up), or with the means of an account.
 
-    Then what everybody meets inside: `profiles` to choose from, `terms` to accept, and `delegating`.
+    Then what everybody meets inside: `profiles` to choose from, `terms` to accept, and `delegating`; what softwares
+    open for people (`launches`), and the `apps` that people open.
     """
 
     national: National | None
@@ -61,6 +62,8 @@ class Ways:
     profiles: Profiles
     terms: terms.Terms
     delegating: delegating.Delegating
+    launches: launch.Launches
+    apps: authorize.Apps
 
 
 class SignIn:
@@ -125,6 +128,7 @@ class SignIn:
 def build(config: settings.Settings, room: Room, kept: tokens.Tokens, hats: worn.Hats, *, origin: str) -> SignIn:
     """As set. Raises Unreadable for settings that are not complete, or not safe."""
     profiles, held = Profiles(room, kept), means.build(room, kept, origin=origin)
+    launches = launch.Launches(room, kept, hats, base=f"{origin}/fhir")
     ways = Ways(
         national.build(config, room, kept, profiles, origin=origin),
         enter.Enter(held, profiles),
@@ -133,6 +137,8 @@ def build(config: settings.Settings, room: Room, kept: tokens.Tokens, hats: worn
         profiles,
         terms.Terms(terms.text(config), acceptances.Acceptances(kept.engine, room.now), origin=origin),
         delegating.Delegating(room, kept),
+        launches,
+        authorize.Apps(room, kept, launches, hats, base=f"{origin}/fhir"),
     )
     return SignIn(kept, hats, ways, demo=config.demo)
 

@@ -52,6 +52,8 @@ class Assertions:
         client = await asyncio.to_thread(self.clients.find, id) if _ID.fullmatch(id) else None
         if client is None:
             raise errors.Unauthenticated("unknown client")
+        if client.is_public:
+            raise errors.Unauthenticated("this client is registered without keys")
         key = await self._key(client, header)
         try:
             is_theirs = jws.validate_compact(signed, key, ALGORITHMS)

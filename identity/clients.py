@@ -3,10 +3,13 @@
 An operator registers it. Its public keys are at an address that it keeps (preferred: it can change them alone) or in
 the registration. No secret is ever shared with it (SMART App Launch 2, client-confidential-asymmetric). In place of
 keys, or besides them, it may have a certificate (RFC 8705): its subject is registered, so that a new one is good too.
+An app that runs where it can keep nothing secret (client-public) has neither: only people open it, and it gets nothing
+on its own.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,11 +24,16 @@ from identity.answering import answering
 from identity.certificates import Certificate
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_OF_PEOPLE = ("user/", "patient/")
+# What may stand in a header without a thought: addresses go into Location and into Content-Security-Policy.
+_PLAIN = re.compile(r"[A-Za-z0-9._~:/?&=%+@!$-]+")
+_HOST = re.compile(r"[A-Za-z0-9.-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """A registered software. `scopes` are the widest that it may be given; at most one of `jwks_url` and `jwks` is set.
+    `redirect_uris` are the only addresses to which people who opened it are sent back.
 
     `psc_clients` are its client ids at Pro Santé Connect: it acts for people by tokens that were given to these. Its
     certificate has that subject (as `certificates.subject` writes it) or names that machine; with neither it has none.
@@ -41,6 +49,12 @@ class Client:
     certificate_subject: str = ""
     certificate_dns: str = ""
     bound: bool = False
+    redirect_uris: tuple[str, ...] = ()
+
+    @property
+    def is_public(self) -> bool:
+        """Has it nothing to prove itself with?"""
+        return not (self.jwks_url or self.jwks or self.certificate_subject or self.certificate_dns)
 
     def has(self, certificate: Certificate) -> bool:
         """Is this a certificate of theirs? Whether it proves anything is not looked at."""
@@ -67,13 +81,14 @@ class Clients:
         certificate_subject: str = "",
         certificate_dns: str = "",
         bound: bool = False,
+        redirect_uris: tuple[str, ...] = (),
     ) -> Client:
         """Take a software in, under a new id. `certificate_subject` is in RFC 4514.
 
-        Raises Unreadable when there is nothing to know it by, when the address is no https one (http only on this
-        machine), when the set holds no usable public key, or a private one, or when the subject is none.
+        Raises Unreadable when there is nothing to know it by (an app that people open needs nothing, and then acts for
+        nobody but them), when an address is no https one (http only on this machine), when the set holds no usable
+        public key, or a private one, or when the subject is none.
         """
-        _check_keys(jwks_url, jwks, has_certificate=bool(certificate_subject or certificate_dns))
         if certificate_subject and certificate_dns:
             raise errors.Unreadable("donnez le sujet du certificat ou son nom DNS, l'un des deux", at="certificate")
         client = Client(
@@ -86,8 +101,13 @@ class Clients:
             certificates.subject(certificate_subject) if certificate_subject else "",
             certificate_dns.lower(),
             bound,
+            redirect_uris,
         )
+        _check_keys(client)
+        for one in redirect_uris:
+            _check_address(one, at="redirect_uri")
         row = asdict(client) | {"scopes": " ".join(scopes), "psc_clients": " ".join(psc_clients)}
+        row["redirect_uris"] = " ".join(redirect_uris)
         row["created"] = clock.micros(self._now())
         with answering(), self._engine.begin() as connection:
             connection.execute(tables.client.insert(), row)
@@ -145,19 +165,23 @@ def _client(row: Mapping[str, Any] | sql.RowMapping) -> Client:
         row["certificate_subject"],
         row["certificate_dns"],
         bool(row["bound"]),
+        tuple(row["redirect_uris"].split()),
     )
 
 
-def _check_keys(jwks_url: str, jwks: str, *, has_certificate: bool) -> None:
-    if (jwks_url and jwks) or not (jwks_url or jwks or has_certificate):
+def _check_keys(client: Client) -> None:
+    if (client.jwks_url and client.jwks) or (client.is_public and not client.redirect_uris):
         raise errors.Unreadable("donnez l'adresse des clés (JWKS) ou leur fichier, ou un certificat", at="jwks")
-    if jwks_url:
-        _check_address(jwks_url)
-    elif jwks:
-        key_sets.read(jwks.encode())
+    is_more = client.bound or client.psc_clients or any(not one.startswith(_OF_PEOPLE) for one in client.scopes)
+    if client.is_public and is_more:
+        raise errors.Unreadable("sans clé ni certificat, un logiciel n'a que des scopes user/ et patient/", at="scope")
+    if client.jwks_url:
+        _check_address(client.jwks_url, at="jwks_url")
+    elif client.jwks:
+        key_sets.read(client.jwks.encode())
 
 
-def _check_address(url: str) -> None:
+def _check_address(url: str, *, at: str) -> None:
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -165,4 +189,9 @@ def _check_address(url: str) -> None:
         host = None
     schemes = ("https", "http") if host in _LOOPBACK else ("https",)
     if not host or parts.username is not None or parts.scheme not in schemes:
-        raise errors.Unreadable("adresse des clés (JWKS) : https attendu", at="jwks_url")
+        raise errors.Unreadable(f"{_WHAT[at]} : https attendu", at=at)
+    if at == "redirect_uri" and not (_PLAIN.fullmatch(url) and _HOST.fullmatch(host)):
+        raise errors.Unreadable(f"{_WHAT[at]} : une adresse simple, sans fragment", at=at)
+
+
+_WHAT = {"jwks_url": "adresse des clés (JWKS)", "redirect_uri": "adresse de retour"}

@@ -164,6 +164,13 @@ class Tokens:
         """Ask the database again about the tokens of an actor."""
         self._known = {text: held for text, held in self._known.items() if held[1].actor != actor}
 
+    def remaining(self, digest: bytes) -> timedelta:
+        """For how long the token of this SHA-256 is good yet; nothing when it is not."""
+        query = sql.select(tables.token.c.expires).where(tables.token.c.digest == digest)
+        with answering(), self.engine.connect() as connection:
+            expires = connection.execute(query).scalar() or 0
+        return max(timedelta(microseconds=expires - clock.micros(self._now())), timedelta())
+
     async def check(self, text: str) -> Identity:
         """The identity behind a token.
 
@@ -226,6 +233,12 @@ def _while_registered(row: Mapping[str, Any]) -> sql.Insert:
     values = [sql.literal(row[one.name], one.type) for one in columns]
     there = sql.select(*values).select_from(tables.client).where(tables.client.c.id == row["client"])
     return tables.token.insert().from_select(columns, there.with_for_update(read=True, key_share=True))
+
+
+def again(content: dict[str, Any]) -> Identity:
+    """The identity that was written down as JSON (`dataclasses.asdict`)."""
+    lists = {name: tuple(one) for name, one in content.items() if isinstance(one, list)}
+    return Identity(**{**content, **lists})
 
 
 def _name(digest: bytes) -> str:

@@ -28,6 +28,8 @@ from web.pages import (
     activation,
     api,
     asking,
+    authorize,
+    context,
     conversation,
     deciding,
     document,
@@ -37,6 +39,7 @@ from web.pages import (
     national,
     passkey,
     password,
+    patient,
     sessions,
     signin,
     terms,
@@ -47,8 +50,7 @@ from web.room import Feed, Persona, Room, SignIn
 MAX_BODY = 16 * 1024 * 1024  # base64 in a transaction makes it a third more, under the record's 25 MiB
 PARIS = ZoneInfo("Europe/Paris")
 SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": layout.policy(),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -219,6 +221,10 @@ _COMING_IN: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/compte/delegations/{id}/fin", account.take_back),
     ("GET", "/cgu", terms.page),
     ("POST", "/cgu", terms.accept),
+    ("GET", "/connexion/contexte", context.page),
+    ("POST", "/connexion/contexte", context.enter),
+    ("GET", "/oauth/authorize", authorize.page),
+    ("POST", "/oauth/authorize", authorize.decide),
     ("POST", "/deconnexion", signin.leave),
     ("GET", "/sessions", sessions.page),
     ("POST", "/sessions/{id}/fin", sessions.end),
@@ -240,6 +246,7 @@ _INSIDE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/", inbox.page),
     ("GET", "/fragments/boite", inbox.fragment),
     ("GET", "/docs", api.page),
+    ("GET", "/patients/{id}", patient.page),
     ("GET", "/conversations/{id}", conversation.page),
     ("GET", "/fragments/conversations/{id}", conversation.fragment),
     ("POST", "/conversations/{id}/etat", conversation.mark),

@@ -48,12 +48,13 @@ class Mailbox:
     more: str
 
 
-async def listed(person: SignedIn, room: Room, *, view: str = "", after: str = "") -> Mailbox:
-    """One page of the person's list, newest first."""
+async def listed(person: SignedIn, room: Room, *, view: str = "", after: str = "", patient: str = "") -> Mailbox:
+    """One page of the person's list, newest first; of one patient (`Patient/x`) if one is named."""
     view = view if view in VIEWS else ""
+    entries = [*_entries(person.actor), *([("patient", patient)] if patient else [])]
     page, unread = await asyncio.gather(
-        person.api.search("Task", [*_entries(person.actor), *_VIEW_PARAMS[view], *_PAGE_PARAMS], after=after),
-        person.api.count("Task", [*_entries(person.actor), *_VIEW_PARAMS["non-lues"]]),
+        person.api.search("Task", [*entries, *_VIEW_PARAMS[view], *_PAGE_PARAMS], after=after),
+        person.api.count("Task", [*entries, *_VIEW_PARAMS["non-lues"]]),
     )
     headers = {ref: one for ref, one in page.included.items() if ref.startswith("Communication/")}
     last = await _last_messages(person.api, list(headers))
@@ -62,10 +63,10 @@ async def listed(person: SignedIn, room: Room, *, view: str = "", after: str = "
     for task in page.matches:
         ref = names.reference(task.get("focus"))
         if ref in headers:
-            patient = page.included.get(names.reference(headers[ref].get("subject")))
+            subject = page.included.get(names.reference(headers[ref].get("subject")))
             message = last.get(ref)
             author = _author(message, known, person.actor)
-            lines.append(_line(task, headers[ref], patient=patient, message=message, author=author, room=room))
+            lines.append(_line(task, headers[ref], patient=subject, message=message, author=author, room=room))
     more = urlencode({"vue": view, "suite": page.after}) if page.after else ""
     return Mailbox(lines, unread, view, more)
 

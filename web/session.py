@@ -27,6 +27,7 @@ COOKIE = "hub_session"
 VISITOR = "hub_visitor"  # before sign-in: a random value that the sign-in form is bound to
 UNDER_WAY = "hub_psc"  # a sign-in at Pro Santé Connect that has begun, sealed
 BROWSER = "hub_browser"  # that somebody came in from here before, sealed
+ASKED = "hub_asked"  # what an app that is being opened asks for
 HOST = "__Host-"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -115,6 +116,16 @@ def drop_under_way(response: Response) -> None:
 def keep_browser(response: Response, value: str, request: Request) -> None:
     """That this browser is known to its owner, for half a year."""
     _set(response, BROWSER, value, request, seconds=180 * 24 * 3600)
+
+
+def keep_asked(response: Response, value: str, request: Request) -> None:
+    """What an app asks for, while the person signs in."""
+    _set(response, ASKED, value, request)
+
+
+def drop_asked(response: Response) -> None:
+    """It was answered."""
+    _drop(response, ASKED)
 
 
 def derived(secret: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from web.opening import Apps, Launches
+
 
 class Hat(Protocol):
     """One way of working: `actor` names it, `label` says which it is."""
@@ -219,3 +221,7 @@ class Ways(Protocol):
     def delegating(self) -> Delegating: ...
     @property
     def terms(self) -> Terms: ...
+    @property
+    def apps(self) -> Apps: ...
+    @property
+    def launches(self) -> Launches: ...

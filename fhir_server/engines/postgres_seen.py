@@ -38,7 +38,7 @@ class Marks(NamedTuple):
     kinds: str
     corps: str
     now: str
-    patient: str
+    patient: str = ""
 
 
 # The arguments of each Sight, in the order of Marks, with their types.
@@ -65,7 +65,7 @@ def _theirs(sight: Sight, statement: Statement, reach: access.Reach) -> str:
     if reach == "shared":
         known = zip(args(sight)[:-1], KINDS[:-1], strict=True)
         marks = (f"{statement.arg(one)}::{kind}" for one, kind in known)
-        return _shared(Marks(*marks, ""))
+        return _shared(Marks(*marks))
     who, now = (statement.arg(one) for one in ([standing.ANYONE, *sight.circles], sight.now))
     bits = _LOOK_UP.format(who=f"{who}::bigint[]", now=f"{now}::bigint")
     author = f"{statement.arg(sight.author)}::bigint = ANY(r.readers)"
