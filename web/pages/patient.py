@@ -16,4 +16,4 @@ async def page(request: Request, room: Room) -> Response:
     found = await person.api.read("Patient", id)
     box = await mailbox.listed(person, room, after=request.query_params.get("suite", ""), patient=f"Patient/{id}")
     name, birth = words.patient_name(found), words.birth(found, room.local())
-    return layout.page(room, "patient.html", person=person, id=id, name=name, birth=birth, box=box)
+    return layout.page(room, "patient.html", person=person, id=id, name=name, birth=birth, box=box, opened="")
