@@ -131,7 +131,9 @@ def test_a_patient_whom_the_person_may_not_see_cannot_be_picked(hub: running.Hub
             page = nadia.get("/oauth/authorize", params=app.asks())
             form = {name: opening.field_of(page, name) for name in ("csrf", "asked")}
             assert nadia.post("/oauth/authorize", data={**form, "choix": "oui", "patient": id}).status_code == 404
-        assert "CACH" not in nadia.get("/oauth/authorize", params={**app.asks(), "nom": "cach"}).text.replace("caché", "")
+        assert "CACH" not in nadia.get("/oauth/authorize", params={**app.asks(), "nom": "cach"}).text.replace(
+            "caché", ""
+        )
 
 
 def test_without_a_patient_such_scopes_give_nothing(hub: running.Hub, app_id: str, nadia: httpx.Client) -> None:
@@ -171,7 +173,12 @@ def test_what_is_wrong_goes_back_to_the_app(hub: running.Hub, app_id: str, nadia
 
 @pytest.mark.parametrize(
     "how",
-    [{"redirect_uri": f"{BACK}/x"}, {"redirect_uri": "https://evil.example/"}, {"redirect_uri": ""}, {"client_id": "x"}],
+    [
+        {"redirect_uri": f"{BACK}/x"},
+        {"redirect_uri": "https://evil.example/"},
+        {"redirect_uri": ""},
+        {"client_id": "x"},
+    ],
 )
 def test_nobody_is_sent_to_an_address_that_is_not_registered(
     hub: running.Hub, app_id: str, nadia: httpx.Client, how: dict[str, str]

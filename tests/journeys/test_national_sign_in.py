@@ -281,7 +281,7 @@ def software(started: Place) -> Software:
     key = jwk.ECKey.generate_key("P-384", {"kid": "lgc"})
     file = started.hub.folder / "lgc.json"
     file.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
-    words = ("--scope", "user/*.rs user/Communication.c", "--jwks", str(file), "--psc-client", "lgc")
+    words = ("--scope", "user/*.rs user/Communication.c open-context", "--jwks", str(file), "--psc-client", "lgc")
     id = started.hub.run("client", "add", "Mon LGC", *words)
     return Software(started, id, key)
 
@@ -303,6 +303,24 @@ def test_a_software_acts_for_the_person_whose_token_it_shows(place: Place, softw
                 assert fhir.get(f"/Task/{one['resource']['id']}").status_code == 404
         assert httpx.post(f"{place.control_at}/control/end", json={"persona": "nadia"}).json()["status"] == 200
         running.wait_for(lambda: fhir.get("/Task").status_code == 401, seconds=8, what="the end of the session")
+
+
+def test_what_a_software_opens_for_a_person_ends_with_their_session_there(place: Place, software: Software) -> None:
+    token = software.exchange(scope="user/*.rs open-context").json()["access_token"]
+    with place.browser() as browser:
+        bearer = {"Authorization": f"Bearer {token}"}
+        number = {"patient": "urn:oid:1.2.250.1.213.1.4.10|235021220200375"}
+        told = browser.post("/oauth/launch", data=number, headers=bearer).json()
+        page = browser.get(told["url"]).text
+        form = {name: re.search(rf'name="{name}" value="([^"]*)"', page) for name in ("csrf", "iss", "launch")}
+        sent = {name: found[1] for name, found in form.items() if found}
+        opened = browser.post("/connexion/contexte", data=sent, headers={"origin": place.origin})
+        assert (opened.status_code, opened.headers["location"]) == (303, "/patients/vidal-rose")
+        assert "Mon LGC" in page and browser.get("/").status_code == 200
+        later = browser.post("/oauth/launch", data=number, headers=bearer).json()["url"]
+        assert httpx.post(f"{place.control_at}/control/end", json={"persona": "nadia"}).json()["status"] == 200
+        running.wait_for(lambda: browser.get("/").status_code == 303, seconds=8, what="the end of the session")
+        assert browser.get(later).status_code == 403
 
 
 @pytest.mark.parametrize(
