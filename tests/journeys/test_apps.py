@@ -75,7 +75,7 @@ def test_who_is_not_signed_in_comes_back_to_the_question_afterwards(hub: running
     app = App(hub, app_id, "user/*.rs")
     with opening.browser(hub) as nobody:
         away = nobody.get("/oauth/authorize", params=app.asks())
-        assert away.status_code == 303 and away.headers["location"].startswith("/connexion?suite=/oauth/authorize")
+        assert away.status_code == 303 and away.headers["location"] == "/connexion?suite=/oauth/authorize"
         page = nobody.get(away.headers["location"])
         back = opening.field_of(page, "suite")
         form = {"csrf": opening.field_of(page, "csrf"), "persona": "nadia", "suite": back}
