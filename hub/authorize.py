@@ -101,6 +101,11 @@ class Apps:
         self._clients = clients.Clients(kept.engine, room.now)
         self._codes = Codes(kept, room.now)
 
+    async def called(self, client: str) -> str:
+        """The name of a registered software, for people; of anything else what it was called by."""
+        found = await asyncio.to_thread(self._clients.find, client)
+        return found.name if found else client
+
     async def check(self, params: Params) -> str:
         """Where to send the browser when the request is not answerable, "" when it is.
 

@@ -105,8 +105,10 @@ class SignIn:
     async def sessions(self, token: str) -> list[Session]:
         """Where the person of this token is signed in."""
         found = await asyncio.to_thread(self._tokens.sessions, token)
+        called = {client: await self.ways.apps.called(client) for client in {one.client for one in found}}
         return [
-            Session(one.id, one.client, one.name, _text(one.created), _text(one.expires), one.is_this) for one in found
+            Session(one.id, called[one.client], one.name, _text(one.created), _text(one.expires), one.is_this)
+            for one in found
         ]
 
     async def end_session(self, token: str, id: str) -> None:

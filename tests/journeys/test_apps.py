@@ -68,7 +68,7 @@ def test_the_person_allows_it_and_it_acts_for_them(hub: running.Hub, app_id: str
     with app.fhir(answer["access_token"]) as fhir:
         assert fhir.get(f"/Patient/{JEANNE}").status_code == 200
         assert fhir.post("/Observation", json={"resourceType": "Observation"}).status_code == 403
-    assert app_id in nadia.get("/sessions").text
+    assert "Logiciel Carnet de suivi" in nadia.get("/sessions").text
 
 
 def test_who_is_not_signed_in_comes_back_to_the_question_afterwards(hub: running.Hub, app_id: str) -> None:
