@@ -88,7 +88,7 @@ def test_a_certificate_stands_for_a_key_and_its_tokens_go_with_it(place: Place) 
         told = http.get("/fhir/.well-known/smart-configuration").json()
         services = http.get("/fhir/metadata").json()["rest"][0]["security"]["service"]
     assert told["token_endpoint"] == f"{place.origin}/oauth/token"
-    assert told["token_endpoint_auth_methods_supported"] == ["private_key_jwt", "tls_client_auth"]
+    assert told["token_endpoint_auth_methods_supported"] == ["private_key_jwt", "tls_client_auth", "none"]
     assert told["tls_client_certificate_bound_access_tokens"] is True
     assert [one["coding"][0]["code"] for one in services] == ["SMART-on-FHIR", "Certificates"]
     token = place.bound()
