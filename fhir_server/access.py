@@ -27,7 +27,7 @@ OPEN_TYPES = frozenset(
 )
 
 # `patient/…` means the patient in whose context a software was opened (SMART App Launch, scopes-and-launch-context):
-# without one it covers nothing. Scopes with a query are not understood (decision 0034).
+# without one it covers nothing. Scopes with a query are not understood (decision 0035).
 _SCOPE = re.compile(r"^(patient|user|system)/([A-Z][A-Za-z]+|\*)\.(\*|c?r?u?d?s?|read|write)$")
 OF_PATIENT = "patient/"
 # Clients that are ways into our own app, and no software of others.
