@@ -8,16 +8,15 @@ a finished page.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, NamedTuple, Protocol
 
 from common import errors
-from fhir_server import keys
+from fhir_server import keys, scopes
 from fhir_server.rights import sharing, standing
+from fhir_server.scopes import Limit
 
 # Directory, terminology and metadata: readable by everyone who is signed in, patients' data is not among them.
 OPEN_TYPES = frozenset(
@@ -26,13 +25,8 @@ OPEN_TYPES = frozenset(
     "CompartmentDefinition Questionnaire PlanDefinition ActivityDefinition Library Measure".split()
 )
 
-# `patient/…` means the patient in whose context a software was opened (SMART App Launch, scopes-and-launch-context):
-# without one it covers nothing. Scopes with a query are not understood (decision 0035).
-_SCOPE = re.compile(r"^(patient|user|system)/([A-Z][A-Za-z]+|\*)\.(\*|c?r?u?d?s?|read|write)$")
-OF_PATIENT = "patient/"
 # Clients that are ways into our own app, and no software of others.
 OWN_APP = frozenset({"web", "psc", "password", "passkey"})
-_V1 = {"read": "rs", "write": "cud", "*": "cruds"}
 
 
 @lru_cache(maxsize=65536)
@@ -54,7 +48,7 @@ class Caller:
     `kinds` and `writes` are bits of the kinds of data that their profession may read and write (`rights.sharing`),
     `corps` which masks hide from them. `delegate` is the hat of who acts in the name of `actor`, "" for themselves.
     `patient` is `Patient/x` when a software may look at that patient alone (scopes `patient/…`): whatever else they may
-    see does not exist for it.
+    see does not exist for it. `limits` say what scopes with a query leave of a type (`limits.py`).
     """
 
     actor: str | None
@@ -69,6 +63,7 @@ class Caller:
     corps: int = 0
     delegate: str = ""
     patient: str = ""
+    limits: tuple[Limit, ...] = ()
 
 
 SYSTEM = Caller(actor=None, client="hub", memberships=None, name="Spico Hub")
@@ -78,7 +73,7 @@ class Sight(NamedTuple):
     """What a caller sees at a moment (`now`, microseconds), as the engines ask for it; see `Caller`.
 
     `named` are the keys of readers that are theirs, `author` the one of what they wrote. `patient` is the address of
-    the one patient whose data is not hidden, None when it does not matter whose it is.
+    the one patient whose data is not hidden, None when it does not matter whose it is; `limits` as in `Caller`.
     """
 
     named: tuple[int, ...]
@@ -89,6 +84,7 @@ class Sight(NamedTuple):
     corps: int
     now: int
     patient: int | None = None
+    limits: tuple[Limit, ...] = ()
 
     @property
     def keys(self) -> tuple[int, ...]:
@@ -112,6 +108,7 @@ def sight(caller: Caller, now: int) -> Sight | None:
         caller.corps,
         now,
         keys.key(caller.patient) if caller.patient else None,
+        caller.limits,
     )
 
 
@@ -199,7 +196,8 @@ def may(caller: Caller, action: str, type: str) -> None:
         raise errors.Forbidden(
             f"{type} : un logiciel seul ne lit ni n'écrit de données de patient ; agissez au nom d'une personne"
         )
-    if caller.scopes and not any(_covers(scope, action, type, caller) for scope in caller.scopes):
+    has_patient = bool(caller.patient)
+    if caller.scopes and not any(scopes.covers(one, action, type, has_patient=has_patient) for one in caller.scopes):
         raise errors.Forbidden(f"{type} : aucun droit accordé (scope) ne couvre cette action")
 
 
@@ -225,38 +223,3 @@ def readers_of(type: str, caller: Caller, readers: frozenset[str]) -> frozenset[
     if type in OPEN_TYPES:
         keys.add(EVERYONE)
     return frozenset(keys)
-
-
-def narrowed(scope: str, allowed: Iterable[str]) -> list[str]:
-    """The scopes that `scope` comes to for whoever has `allowed`: what it and each of them cover, in v2 letters.
-
-    A scope that is not understood, or restricted by a query (not supported), covers nothing.
-    """
-    asked = _SCOPE.match(scope)
-    found = []
-    for one in allowed if asked else ():
-        held = _SCOPE.match(one)
-        if asked and held and asked[1] == held[1] and (asked[2] == held[2] or "*" in (asked[2], held[2])):
-            type = held[2] if asked[2] == "*" else asked[2]
-            both = set(_letters(asked[3])) & set(_letters(held[3]))
-            letters = "".join(letter for letter in "cruds" if letter in both)
-            if letters:
-                found.append(f"{asked[1]}/{type}.{letters}")
-    return found
-
-
-def is_scope(text: str) -> bool:
-    """Is it a scope that gives something here?"""
-    found = _SCOPE.match(text)
-    return found is not None and bool(found[3])
-
-
-def _letters(actions: str) -> str:
-    return _V1.get(actions, actions)
-
-
-def _covers(scope: str, action: str, type: str, caller: Caller) -> bool:
-    found = _SCOPE.match(scope)
-    if not found or (found[1] == "patient" and not caller.patient):
-        return False
-    return found[2] in ("*", type) and action in _letters(found[3])

@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from common import errors
 from fhir_server import access, presence
+from fhir_server.scopes import OF_PATIENT, narrowed
 from hub import profiles
 from hub.codes import METHOD, Allowed, Codes, is_challenge
 from hub.launch import Launches
@@ -67,9 +68,9 @@ class _Asked(NamedTuple):
         Next to `patient/` scopes, which confine the whole token to that patient, `user/` ones stay for the directory
         alone: nothing is said to be given that is not.
         """
-        given = tuple(dict.fromkeys(one for asked in self.scopes for one in access.narrowed(asked, self.client.scopes)))
+        given = tuple(dict.fromkeys(one for asked in self.scopes for one in narrowed(asked, self.client.scopes)))
         of_people = [one for one in given if one.startswith("user/")]
-        of_patient = [one for one in given if one.startswith(access.OF_PATIENT)] if has_patient else []
+        of_patient = [one for one in given if one.startswith(OF_PATIENT)] if has_patient else []
         if of_patient:
             of_people = [one for one in of_people if one[len("user/") :].partition(".")[0] in access.OPEN_TYPES]
         context = [PICKED] if self.picks and has_patient else [LAUNCHED] if self.launch else []

@@ -17,7 +17,9 @@ import typer
 
 from common import errors
 from connectors.hospital import mllp
-from fhir_server import access, store
+from fhir_server import limits, store
+from fhir_server import scopes as smart
+from fhir_server.r4 import load
 from hub import database, launch, settings, signin, terms, tracing
 from hub.accounts import command as accounts
 from hub.rights import command as rights
@@ -194,10 +196,12 @@ def client_add(
     may be repeated. An app that can keep no key is registered with --redirect-uri alone.
     """
     scopes = tuple(scope.split())
-    if wrong := [one for one in scopes if one != launch.OPEN and not access.is_scope(one)]:
+    if wrong := [one for one in scopes if one != launch.OPEN and not smart.read(one)]:
         raise errors.Unreadable(f"scope inconnu : {wrong[0]} ; par exemple system/*.rs", at="--scope")
     config = _settings(data, database_url)
     database.prepare(config)
+    for one in (found for text in scopes if (found := smart.read(text)) and found.query):
+        limits.Limits(load.definitions(config.data / "cache").search).way(one.query, one.type)
     keys = jwks.read_text() if jwks else ""
     made = database.softwares(config).register(
         name,

@@ -21,7 +21,7 @@ from fastapi import APIRouter, Request, Response
 
 from common import errors
 from common.events import Events, emit
-from fhir_server import access
+from fhir_server import scopes
 from hub import launch
 from hub.codes import METHOD, Codes
 from hub.national import National
@@ -286,7 +286,7 @@ def _bound(form: Mapping[str, str], client: Client) -> str:
 def _granted(form: Mapping[str, str], client: Client, kind: str) -> tuple[str, ...]:
     """The scopes of this kind that were asked for, as far as the software has them. Raises Refused for none."""
     asked = [one for one in form.get("scope", "").split() if one.startswith(kind)][:_MOST_SCOPES]
-    granted = tuple(dict.fromkeys(one for scope in asked for one in access.narrowed(scope, client.scopes)))
+    granted = tuple(dict.fromkeys(one for scope in asked for one in scopes.narrowed(scope, client.scopes)))
     if kind == "user/" and launch.OPEN in form.get("scope", "").split() and launch.OPEN in client.scopes:
         granted += (launch.OPEN,)
     if not granted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_SCOPE = re.compile(r"(user|patient)/([A-Za-z]+|\*)\.([a-z]+)")
+_SCOPE = re.compile(r"(user|patient)/([A-Za-z]+|\*)\.([a-z]+)(\?.*)?")
 _WHOSE = {"patient": "de ce patient", "user": "de tous les patients que vous suivez"}
 _DIRECTORY = frozenset({"Practitioner", "PractitionerRole", "Organization", "HealthcareService", "Location"})
 _WHAT = {
@@ -38,9 +38,10 @@ def words(scopes: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _sentence(whose: str, type: str, letters: str) -> str:
+def _sentence(whose: str, type: str, letters: str, query: str | None) -> str:
     reads, writes = bool({*letters} & {*"rs"}), bool({*letters} & {*"cud"})
     verb = "Lire et modifier" if reads and writes else "Modifier" if writes else "Lire"
     if type in _DIRECTORY:
         return f"{verb} l'annuaire des professionnels et des structures"
-    return f"{verb} {_WHAT.get(type, f'les données « {type} »')} {_WHOSE[whose]}"
+    part = f" (seulement : {query[1:]})" if query else ""
+    return f"{verb} {_WHAT.get(type, f'les données « {type} »')} {_WHOSE[whose]}{part}"

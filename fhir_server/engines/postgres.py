@@ -59,12 +59,21 @@ _SEEN_ONE = f"{_ONE} AND " + postgres_seen.anyhow(
 # Arrays do not hold arrays of other lengths: keys come as text.
 _MANY = """
 SELECT u.n, {} FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-    $8::int[], $9::int[], $10::bigint[], $11::bigint[])
-    WITH ORDINALITY u (part, type, fid, named, who, author, structure, kinds, corps, now, patient, n)
+    $8::int[], $9::int[], $10::bigint[], $11::bigint[],
+    $12::text[])
+    WITH ORDINALITY u (part, type, fid, named, who, author, structure, kinds, corps, now, patient, limits, n)
 JOIN resource r ON r.part = u.part AND r.type = u.type AND r.fid = u.fid WHERE u.named IS NULL OR """
 _MANY += postgres_seen.anyhow(
     postgres_seen.Marks(
-        "u.named::bigint[]", "u.who::bigint[]", "u.author", "u.structure", "u.kinds", "u.corps", "u.now", "u.patient"
+        "u.named::bigint[]",
+        "u.who::bigint[]",
+        "u.author",
+        "u.structure",
+        "u.kinds",
+        "u.corps",
+        "u.now",
+        "u.patient",
+        "u.limits::jsonb",
     )
 )
 _HOMES = """

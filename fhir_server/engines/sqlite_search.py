@@ -136,7 +136,7 @@ def search(
         driver = Driver(False, theirs)
     else:
         driver = _choose(connection, query, memberships, few=few)
-    if _is_plain_walk(query, driver):
+    if _is_plain_walk(query, driver) and not (memberships and memberships.limits):
         return _plain_walk(connection, query, memberships)
     rows: list[tuple[Any, ...]] = []
     for turn, stage in enumerate(searching.stages(query, at, walks=driver.walks)):

@@ -31,7 +31,7 @@ _OF = "r.patient = {} OR r.type IN (" + ", ".join(f"'{type}'" for type in sorted
 class Shape(NamedTuple):
     """What the text depends on: how rows of these types reach people, how many keys there are, how many arguments.
 
-    `confined`: to one patient.
+    `confined`: to one patient. `limited`: how many keys each member of each way of each limit has (`scopes.Limit`).
     """
 
     reach: access.Reach
@@ -39,6 +39,7 @@ class Shape(NamedTuple):
     circles: int
     size: int
     confined: bool = False
+    limited: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...] = ()
 
 
 class How(NamedTuple):
@@ -80,7 +81,10 @@ def of(sight: Sight, types: tuple[str, ...]) -> How:
     confined = sight.patient is not None and reach != "open"
     if confined:
         args = (*args, sight.patient)
-    return How(Shape(reach, len(sight.named), len(sight.circles), len(args), confined), args)
+    limits = tuple(one for one in sight.limits if one.type in types)
+    args = (*args, *(_one(key) for limit in limits for way in limit.ways for keys in way for key in keys))
+    limited = tuple((one.type, tuple(tuple(map(len, way)) for way in one.ways)) for one in limits)
+    return How(Shape(reach, len(sight.named), len(sight.circles), len(args), confined, limited), args)
 
 
 def visible(sight: Sight, statement: Statement, types: tuple[str, ...]) -> str:
@@ -98,6 +102,8 @@ def sql(shape: Shape) -> str:
 
 @lru_cache(maxsize=4096)
 def _text(shape: Shape, first: int) -> str:
+    if shape.limited:
+        return _limited(shape, first)
     if shape.confined:
         inside = _text(shape._replace(confined=False, size=shape.size - 1), first)
         return f"({inside} AND ({_OF.format(f'?{first + shape.size - 1}')}))"
@@ -119,6 +125,27 @@ def _text(shape: Shape, first: int) -> str:
     )
     opened = f"CASE WHEN ({named} OR {author}) AND {_FREE} THEN 1 ELSE ({tables} >> {bits}) & 1 END"
     return f"(({named} OR {author} OR {shared}) AND {opened})"
+
+
+def _limited(shape: Shape, first: int) -> str:
+    """The same, and what a query asks of rows of some types; its keys are the last arguments."""
+    size = shape.size - sum(n for _, ways in shape.limited for way in ways for n in way)
+    tests, mark = [_text(shape._replace(limited=(), size=size), first)], first + size
+    for type, ways in shape.limited:
+        found = []
+        for way in ways:
+            members = []
+            for n in way:
+                members.append(" OR ".join(_has(f"?{mark + one}") for one in range(n)))
+                mark += n
+            found.append(" AND ".join(f"({one})" for one in members))
+        tests.append(" OR ".join([f"r.type <> '{type}'", *(f"({one})" for one in found)]))
+    return " AND ".join(f"({one})" for one in tests)
+
+
+def _has(mark: str) -> str:
+    """The key is among those of equality, on a key's boundary."""
+    return f"instr(r.eq, {mark}) % 8 = 1"
 
 
 def _reads(mark: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from fhir_server import access, store
+from fhir_server import access, limits, store
+from fhir_server.scopes import OF_PATIENT
 from hub.rights import matrix
 from identity import tokens
 from mapping import systems
@@ -42,13 +43,16 @@ class Hats:
 
     def __init__(self, record: store.Store) -> None:
         self._record = record
+        self._limits = limits.Limits(record.definitions.search)
         self._known: dict[str, tuple[float, Hat]] = {}
 
     async def caller(self, identity: tokens.Identity) -> access.Caller:
         """The rights of an identity: everything for the machine's operator, those of the hat, or open data alone."""
         hat = await self.hat(identity.actor) if identity.actor and identity.kind != "system" else Hat()
         delegate = identity.delegate.partition(" ")[0]
-        return caller(identity, hat, await self.hat(delegate) if delegate else None)
+        found = caller(identity, hat, await self.hat(delegate) if delegate else None)
+        left = self._limits.of(identity.scopes) if identity.scopes else ()
+        return replace(found, limits=left) if left else found
 
     async def hat(self, actor: str) -> Hat:
         """What the directory says of `PractitionerRole/x`. Raises Unavailable."""
@@ -92,7 +96,7 @@ def caller(identity: tokens.Identity, hat: Hat, acting: Hat | None = None) -> ac
         identity.actor, *identity.also, client=client or None, scopes=scopes, name=name, structure=hat.structure
     )
     line = matrix.line(hat.profession)
-    confined = any(one.startswith(access.OF_PATIENT) for one in scopes)
+    confined = any(one.startswith(OF_PATIENT) for one in scopes)
     person = replace(person, patient=identity.patient if confined else "")
     if acting is None:
         # What is done for others besides, under one's own hat: a delegate does not stand in for it.

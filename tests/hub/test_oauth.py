@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from joserfc import jwk, jws, jwt
 
 from common import errors
-from fhir_server import access
+from fhir_server import scopes
 from hub import database, oauth
 from hub import settings as hub_settings
 from identity import assertions, clients, key_sets, tables, tokens
@@ -361,7 +361,7 @@ async def test_discovery_says_what_is_there(place: Place) -> None:
     told = answer.json()
     assert told["token_endpoint"] == TOKEN
     assert "authorization_endpoint" not in told
-    assert all(access.is_scope(one) for one in told["scopes_supported"])
+    assert all(scopes.read(one) for one in told["scopes_supported"])
     for name in ("token", "introspection", "revocation"):
         path = told[f"{name}_endpoint"].removeprefix("https://hub.example")
         assert (await place.http.post(path, data={"a": "b"})).status_code in (400, 401)

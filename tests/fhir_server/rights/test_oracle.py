@@ -21,11 +21,12 @@ from common import errors
 from fhir_server import access, app, store
 from fhir_server.engines import sqlite_search
 from fhir_server.jobs import job, runner
+from fhir_server.limits import Limits
 from hub.operations import dossier
 from tests.fhir_server import worlds
 from tests.fhir_server.http.samples import BASE
 from tests.fhir_server.rights import doors, oracle
-from tests.fhir_server.rights.facts import Region
+from tests.fhir_server.rights.facts import Region, Thing
 from tests.fhir_server.rights.region import RULES, Maker, caller
 
 REGIONS = int(os.environ.get("HUB_TEST_REGIONS", "1"))
@@ -52,28 +53,28 @@ class Served:
             raise errors.Unauthenticated("inconnu")
         return self.people[int(token)]
 
-    async def judge(self, region: Region, patient: str = "") -> Counter[str]:
-        """How often each door was judged, for software confined to a patient if one is named.
+    async def judge(
+        self,
+        region: Region,
+        through: Callable[[access.Caller], access.Caller] = lambda one: one,
+        covers: Callable[[Thing], bool] = lambda _: True,
+    ) -> Counter[str]:
+        """How often each door was judged, for people `through` a software that `covers` some things alone.
 
         Fails at the first answer that the facts do not give.
         """
-        self.people = [_through(caller(one), patient) for one in region.people]
+        self.people = [through(caller(one)) for one in region.people]
         counted: Counter[str] = Counter()
         for number, person in enumerate(region.people):
             headers = {"Authorization": f"Bearer {number}"}
             async with httpx.AsyncClient(transport=self.transport, base_url=BASE, headers=headers) as client:
                 async for door, could, showed in doors.judged(client, region, self.people[number], self.record):
                     things = [region.things[one] for one in could]
-                    theirs = [one for one in things if not patient or one.patient == patient]
+                    theirs = [one for one in things if covers(one)]
                     right = {one.ref for one in theirs if oracle.sees(region, person, one)}
                     assert showed == right, _why(region, number, door, showed ^ right)
                     counted[door] += len(could)
         return counted
-
-
-def _through(person: access.Caller, patient: str) -> access.Caller:
-    """The same through a software that was opened for one patient."""
-    return replace(person, client="app", scopes=("patient/*.rs",), patient=patient) if patient else person
 
 
 def _why(region: Region, number: int, door: str, wrong: set[str] | frozenset[str]) -> str:
@@ -107,8 +108,27 @@ async def test_every_door_agrees_with_the_facts(served: Served, seed: int) -> No
 async def test_every_door_shows_an_app_one_patient_and_nothing_else(served: Served) -> None:
     region = await Maker(served.record, served.hands, random.Random(5)).happen(EVENTS)
     for patient in [*region.patients][:2]:
-        counted = await served.judge(region, patient)
+
+        def through(person: access.Caller, patient: str = patient) -> access.Caller:
+            return replace(person, client="app", scopes=("patient/*.rs",), patient=patient)
+
+        counted = await served.judge(region, through, lambda thing, patient=patient: thing.patient == patient)
         assert counted["read"] and counted["search"] and counted["live"] and counted["export"]
+
+
+async def test_every_door_shows_an_app_what_the_query_of_its_scope_finds(served: Served) -> None:
+    region = await Maker(served.record, served.hands, random.Random(6)).happen(EVENTS)
+    others = tuple(f"user/{type}.cruds" for type in sorted(served.record.definitions.types) if type != "Observation")
+    scopes = ("user/Observation.rs?category=laboratory", *others)
+    limits = Limits(served.record.definitions.search).of(scopes)
+
+    def through(person: access.Caller) -> access.Caller:
+        return replace(person, client="app", scopes=scopes, limits=limits)
+
+    counted = await served.judge(
+        region, through, lambda thing: not thing.ref.startswith("Observation/") or thing.kind == "biologie"
+    )
+    assert counted["read"] and counted["search"] and counted["live"] and counted["export"]
 
 
 async def test_searches_that_begin_with_what_is_theirs_agree_too(
