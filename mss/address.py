@@ -17,6 +17,7 @@ import idna
 
 from common import errors
 
+CITIZENS = "patient.mssante.fr"
 TOKEN_LENGTH = 16  # base32 characters: 80 bits, far beyond guessing through a mail server
 
 _TOKEN = re.compile(r"[a-z2-7]{16}\Z")
@@ -52,6 +53,25 @@ def reply_address(mailbox: str, tag: str) -> str:
     return f"{local}+{tag}@{host}"
 
 
+def return_address(mailbox: str, secret: bytes, delivery: str) -> str:
+    """Where the reports about one delivery go: `conv+r.<delivery>.<tag>@domain` (variable envelope return paths).
+
+    Whoever writes to it has had that mail in hand. The bare mailbox when the local part would be longer than RFC 5321
+    4.5.3.1.1 lets it be.
+    """
+    local, _, host = normalise(mailbox).rpartition("@")
+    tagged = f"{local}+r.{delivery}.{_return_tag(secret, delivery)}"
+    return f"{tagged}@{host}" if len(tagged) <= 64 else f"{local}@{host}"
+
+
+def delivery_of(recipient: str, mailbox: str, secret: bytes) -> str | None:
+    """The delivery whose return address this is; None when it is none of ours."""
+    kind, _, rest = (_tag(recipient, mailbox) or "").partition(".")
+    delivery, _, tag = rest.rpartition(".")
+    genuine = kind == "r" and hmac.compare_digest(tag.encode(), _return_tag(secret, delivery).encode())
+    return delivery if genuine else None
+
+
 def token_of(recipient: str, mailbox: str) -> str | None:
     """The tag inside a recipient of this mailbox; None when there is none or it cannot be one of ours."""
     tag = _tag(recipient, mailbox)
@@ -81,6 +101,23 @@ def normalise(address: str) -> str:
     if len(local.encode()) > 128 or len(host) > 253:
         raise errors.Invalid("Cette adresse de courriel est trop longue.", at="address")
     return f"{local}@{host}"
+
+
+def citizen(matricule: str) -> str:
+    """The mailbox of a citizen in Mon espace santé, from a qualified INS (MSSanté client reference 2.2.6).
+
+    Raises errors.Invalid when it is not 13 characters and their key: a typing error would reach somebody else.
+    """
+    text = _BLANKS.sub("", matricule).upper()
+    number = text[:13].replace("2A", "19", 1).replace("2B", "18", 1) if len(text) == 15 else ""
+    if not (number.isascii() and number.isdigit() and text[13:].isdigit() and 97 - int(number) % 97 == int(text[13:])):
+        raise errors.Invalid("Ce matricule INS n'est pas valide : vérifiez les 15 caractères et la clé.", at="INS")
+    return f"{text.lower()}@{CITIZENS}"
+
+
+def is_citizen(address: str) -> bool:
+    """Is this a citizen's mailbox in Mon espace santé?"""
+    return address.strip().lower().endswith(f"@{CITIZENS}")
 
 
 def domain(address: str) -> str:
@@ -115,6 +152,11 @@ def parse(header: str) -> tuple[Mailbox, ...]:
         name = phrase if angle is not None else ""
         found.append(Mailbox(address, _BLANKS.sub(" ", name or comment).strip()))
     return tuple(found)
+
+
+def _return_tag(secret: bytes, delivery: str) -> str:
+    digest = hmac.new(secret, f"return|{delivery}".encode(), hashlib.sha256).digest()
+    return base64.b32encode(digest).decode("ascii").lower()[:12]
 
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cn", "Cs", "Co", "Zl", "Zp"})

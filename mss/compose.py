@@ -12,8 +12,9 @@ from __future__ import annotations
 import binascii
 import hashlib
 import re
+import unicodedata
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from email import encoders, header, utils
 from email.mime.base import MIMEBase
 from email.mime.multipart import MIMEMultipart
@@ -30,11 +31,36 @@ _LONG_TEXT = "message-complet.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """What the mail says of the health package (IHE_XDM.zip) among its attachments (MSSanté client reference 2.1, 2.4).
+
+    `labels` and `codes` (`ClinicalDocument/code`) of its documents; the patient as the package names them, `born` None
+    when unknown; `qualified`: the INS in it has all its traits.
+    """
+
+    labels: tuple[str, ...]
+    codes: tuple[str, ...]
+    birth_name: str
+    given: str
+    born: date | None
+    qualified: bool
+
+    @property
+    def subject(self) -> str:
+        """The prescribed subject: label, birth name, first name, birth date; never an INS."""
+        label = self.labels[0][:40].strip() if len(self.labels) == 1 else f"{len(self.labels)} documents"
+        born = f"{self.born:%d/%m/%Y}" if self.born else ""
+        names = _bare(self.birth_name).upper(), _bare(self.given).upper()
+        return " ".join(filter(None, (f"XDM/1.0/DDM+{label}", *names, born)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
     """One delivery to one mailbox. `delivery` is its lasting id; `date` is aware; ids are without angle brackets.
 
     `subject` is the conversation's title, chosen by the caller; nothing else of the content reaches a header.
-    `reply_to` None means that answers by mail are off: then the mail does not ask for one. `text_limit` in characters.
+    `reply_to` None means that answers by mail are off: then the mail does not ask for one, and a citizen's space closes
+    the exchange. `text_limit` in characters. With a `package` the subject is the prescribed one, without our tag.
     """
 
     delivery: str
@@ -55,6 +81,7 @@ class Outgoing:
     service: str = "Spico Hub"
     link: str = ""
     text_limit: int = 100_000
+    package: Package | None = None
 
 
 def file(filename: str, media_type: str, data: bytes) -> attachments.Attachment:
@@ -92,10 +119,12 @@ def _headers(outgoing: Outgoing) -> list[tuple[str, str]]:
     author = address.safe(f"{outgoing.author} (via {outgoing.service})")
     known = dict.fromkeys((*outgoing.references, outgoing.in_reply_to))
     thread = [one for one in known if one and _ID.match(one)]
+    package = outgoing.package
+    subject = package.subject if package else f"{outgoing.subject} [#{outgoing.tag}]"
     lines = [
         ("From", _mailbox(author, outgoing.mailbox, "From")),
         ("To", _mailbox(address.safe(outgoing.recipient_name), outgoing.recipient, "To")),
-        ("Subject", _encoded(address.safe(f"{outgoing.subject} [#{outgoing.tag}]", limit=250), "Subject")),
+        ("Subject", _encoded(address.safe(subject, limit=250), "Subject")),
         ("Date", utils.format_datetime(outgoing.date)),
         ("Message-ID", f"<{message_id(outgoing.delivery, outgoing.mailbox)}>"),
     ]
@@ -112,9 +141,24 @@ def _headers(outgoing: Outgoing) -> list[tuple[str, str]]:
     lines.append(("X-Auto-Response-Suppress", "OOF, AutoReply"))
     if outgoing.receipt_to:
         lines.append(("Disposition-Notification-To", f"<{address.normalise(outgoing.receipt_to)}>"))
-    if outgoing.product:
-        lines.append(("X-MSS-NIL", address.safe(outgoing.product, limit=60)))
+    return lines + _national(outgoing)
+
+
+def _national(outgoing: Outgoing) -> list[tuple[str, str]]:
+    """The four private headers, each exactly when it is asked for (MSSanté client reference 2.2.8, 2.4.1 to 2.4.3)."""
+    package = outgoing.package
+    lines = [("X-MSS-NIL", address.safe(outgoing.product, limit=60))] if outgoing.product else []
+    if package and package.codes:
+        lines.append(("X-MSS-CODECDA", address.safe(",".join(package.codes))))
+        lines.append(("X-MSS-INS", "O" if package.qualified else "N"))
+    if address.is_citizen(outgoing.recipient) and not outgoing.reply_to:
+        lines.append(("X-MSS-MES", "FIN"))
     return lines
+
+
+def _bare(name: str) -> str:
+    """Without accents."""
+    return "".join(char for char in unicodedata.normalize("NFD", name) if not unicodedata.combining(char)).strip()
 
 
 def _mailbox(name: str, spec: str, field: str) -> str:

@@ -31,6 +31,7 @@ class Smtp:
     timeout: float = 60.0
     data_timeout: float = 60.0  # for the answer to the whole mail; RFC 5321 4.5.3.2.6 says 600, too long for a worker
     local_hostname: str = "hub.example"
+    original_recipient: bool = False  # ORCPT; off, since a large operator mishandles it (MSSanté, Mailiz)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ async def _hello(client: aiosmtplib.SMTP, settings: Smtp, keys: _Keys) -> Outcom
 async def _hand_over(
     client: aiosmtplib.SMTP, settings: Smtp, message: bytes, *, envelope: tuple[str, str, str]
 ) -> Outcome:
-    dsn = await _envelope(client, message, envelope)
+    dsn = await _envelope(client, settings, message, envelope)
     try:
         answer = await client.data(message, timeout=settings.data_timeout)
     except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError) as error:
@@ -103,7 +104,7 @@ async def _hand_over(
     return Outcome(True, False, answer.code, _short(answer.message), dsn=dsn)
 
 
-async def _envelope(client: aiosmtplib.SMTP, message: bytes, envelope: tuple[str, str, str]) -> bool:
+async def _envelope(client: aiosmtplib.SMTP, settings: Smtp, message: bytes, envelope: tuple[str, str, str]) -> bool:
     """MAIL and RCPT with what this server understands; says whether a delivery report was promised."""
     sender, recipient, envid = envelope
     dsn = client.supports_extension("dsn")
@@ -112,11 +113,14 @@ async def _envelope(client: aiosmtplib.SMTP, message: bytes, envelope: tuple[str
     if not (sender + recipient).isascii():
         mail_options.append("SMTPUTF8")
         encoding = "utf-8"
-    # ORCPT is left out: a large operator mishandles it, and our recipient is the final one anyway.
     mail_options += ["RET=HDRS", f"ENVID={_xtext(envid)}"] if dsn else []
     await client.mail(sender, options=mail_options, encoding=encoding)
-    await client.rcpt(recipient, options=["NOTIFY=SUCCESS,FAILURE,DELAY"] if dsn else [], encoding=encoding)
-    return dsn
+    # A notice, which has no sender, asks for nothing: there is nobody to report to (RFC 3461 4.1).
+    wanted = ["NOTIFY=SUCCESS,FAILURE,DELAY"] if dsn and sender else []
+    if wanted and settings.original_recipient and recipient.isascii():
+        wanted.append(f"ORCPT=rfc822;{_xtext(recipient)}")
+    await client.rcpt(recipient, options=wanted, encoding=encoding)
+    return bool(wanted)
 
 
 def _impossible(client: aiosmtplib.SMTP, message: bytes, addresses: str) -> Outcome | None:

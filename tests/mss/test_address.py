@@ -152,3 +152,28 @@ def test_a_safe_text_is_one_line_without_controls(text: str) -> None:
     assert safe == " ".join(safe.split())
     assert len(safe) <= 200
     assert safe.isprintable() or not safe
+
+
+def test_the_return_address_of_a_delivery_tells_it_and_only_it() -> None:
+    made = address.return_address("conv@hub.example", b"secret", "0jx4zsw3v2k8c-0000000000001")
+    assert address.delivery_of(made.upper(), "conv@hub.example", b"secret") == "0jx4zsw3v2k8c-0000000000001"
+    assert address.token_of(made, "conv@hub.example") is None
+    for other in ("conv@hub.example", made.replace("001.", "002."), made.replace("+r.", "+s."), "x", ""):
+        assert address.delivery_of(other, "conv@hub.example", b"secret") is None
+    assert address.delivery_of(made, "conv@hub.example", b"other") is None
+    assert address.return_address("a" * 50 + "@hub.example", b"secret", "0jx4zsw3v2k8c") == "a" * 50 + "@hub.example"
+
+
+@pytest.mark.parametrize(
+    "matricule", ["279035121518989", "146026322000196", "1 46 02 63 220 001 96", "299092A12345640"]
+)
+def test_a_citizens_address_is_their_matricule(matricule: str) -> None:
+    made = address.citizen(matricule)
+    assert made == matricule.replace(" ", "").lower() + "@patient.mssante.fr"
+    assert address.is_citizen(made.upper())
+
+
+@pytest.mark.parametrize("matricule", ["", "279035121518988", "2790351215189", "27903512151898X", "x" * 15, "٢" * 15])
+def test_a_matricule_with_a_wrong_key_is_refused(matricule: str) -> None:
+    with pytest.raises(errors.Invalid, match="matricule"):
+        address.citizen(matricule)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
@@ -189,3 +189,44 @@ def test_the_parts_are_alternative_inside_mixed() -> None:
     assert tree.media_type == "multipart/mixed"
     assert [child.media_type for child in tree.children] == ["multipart/alternative", "application/pdf"]
     assert [child.media_type for child in tree.children[0].children] == ["text/plain", "text/html"]
+
+
+PACKAGE = compose.Package(
+    labels=("CR d'examens de radiologie, avec un libellé qui est beaucoup trop long",),
+    codes=("18748-4",),
+    birth_name="Pât-Trois",
+    given="Dominiqué",
+    born=date(2010, 8, 7),
+    qualified=True,
+)
+
+
+def test_a_mail_with_a_package_has_the_prescribed_subject_and_headers_and_others_have_none() -> None:
+    message = standard(compose.mail(replace(OUTGOING, package=PACKAGE)))
+    assert message["Subject"] == "XDM/1.0/DDM+CR d'examens de radiologie, avec un libe PAT-TROIS DOMINIQUE 07/08/2010"
+    assert (message["X-MSS-CODECDA"], message["X-MSS-INS"], message["X-MSS-NIL"]) == ("18748-4", "O", "DEV000001")
+    assert message["Reply-To"] and message["References"]
+    plain = standard(compose.mail(OUTGOING))
+    assert plain["X-MSS-CODECDA"] is plain["X-MSS-INS"] is plain["X-MSS-MES"] is None
+
+
+def test_several_documents_are_counted_in_the_subject_and_their_codes_listed() -> None:
+    several = replace(PACKAGE, labels=("a", "b"), codes=("11490-0", "11488-4"), born=None, qualified=False)
+    message = standard(compose.mail(replace(OUTGOING, package=several)))
+    assert message["Subject"] == "XDM/1.0/DDM+2 documents PAT-TROIS DOMINIQUE"
+    assert (message["X-MSS-CODECDA"], message["X-MSS-INS"]) == ("11490-0,11488-4", "N")
+
+
+@pytest.mark.parametrize(
+    ("recipient", "reply_to", "closed"),
+    [
+        ("279035121518989@patient.mssante.fr", None, "FIN"),
+        ("279035121518989@patient.mssante.fr", OUTGOING.reply_to, None),
+        (OUTGOING.recipient, None, None),
+    ],
+)
+def test_only_a_citizen_is_told_that_the_exchange_is_closed(
+    recipient: str, reply_to: str | None, closed: str | None
+) -> None:
+    message = standard(compose.mail(replace(OUTGOING, recipient=recipient, reply_to=reply_to)))
+    assert message["X-MSS-MES"] == closed

@@ -25,6 +25,7 @@ class Server:
         self.replies = replies
         self.heard: list[str] = []
         self.mail = b""
+        self.mails: list[bytes] = []
         self.tls: ssl.SSLContext | None = None
         self.client: dict[str, object] | None = None
 
@@ -48,6 +49,7 @@ class Server:
                 self.client = writer.get_extra_info("peercert")
             if verb == "DATA" and self.replies.get("DATA", "354").startswith("354"):
                 self.mail = await reader.readuntil(b"\r\n.\r\n")
+                self.mails.append(self.mail)
                 if not await self._say(writer, "END", "250 2.0.0 pris"):
                     return
             if verb == "QUIT":
@@ -95,6 +97,16 @@ async def test_an_accepted_mail_is_accepted() -> None:
     assert f"MAIL FROM:<conv@hub.example> SIZE={len(MAIL)}" in server.heard
     assert "RCPT TO:<paul@demo.mssante.fr>" in server.heard
     assert server.mail == MAIL.removesuffix(b".\r\n") + b"..\r\n.\r\n"
+
+
+async def test_the_first_recipient_is_named_where_the_operator_wants_it_and_a_notice_asks_for_nothing() -> None:
+    server = Server(EHLO="250-x\n250 DSN")
+    async with listening(server) as smtp:
+        wanted = replace(smtp, original_recipient=True)
+        assert (await send.send(wanted, MAIL, sender="c@hub.example", recipient="p+1@demo.mssante.fr", envid="1")).dsn
+        assert not (await send.send(wanted, MAIL, sender="", recipient="paul@demo.mssante.fr", envid="1")).dsn
+    ends = [line.partition("> ")[2] for line in server.heard if line.startswith("RCPT")]
+    assert ends == ["NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;p+2B1@demo.mssante.fr", ""]
 
 
 async def test_a_delivery_report_is_asked_for_only_where_it_is_offered() -> None:
