@@ -55,10 +55,18 @@ class Events(Enum):
     MSS_010 = Event("mail accepted into a conversation")
     MSS_011 = Event("mail refused", "warning", "hub journal list --state refused")
     MSS_012 = Event("mail was accepted before; same answer, nothing changed")
-    MSS_013 = Event("automatic reply or report kept, not posted")
+    MSS_013 = Event("automatic reply or report kept without effect; the journal says why")
     MSS_014 = Event("mail handed to the operator")
     MSS_015 = Event("mail refused for now; will be tried again", "warning", "check the operator's service")
     MSS_016 = Event("mail parked after the last try", "error", "hub outbox list; correct the address or resend")
+    MSS_017 = Event("a report changed the ledger of a delivery")
+    MSS_018 = Event("white list of the trust space taken")
+    MSS_019 = Event(
+        "white list of the trust space not taken; the last copy counts", "warning", "hub allowlist refresh says why"
+    )
+    MSS_020 = Event(
+        "mail of a known mailbox held: no conversation found, or not a member", "warning", "hub mail triage"
+    )
     SUB_010 = Event("subscription active")
     SUB_011 = Event("a subscriber's endpoint did not take a notification; will be tried again")
     SUB_012 = Event(

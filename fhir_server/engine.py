@@ -147,8 +147,8 @@ class Engine(Protocol):
     async def park(self, work: Work, error: str) -> None:
         """Make a row a dead letter."""
 
-    async def parked(self, count: int) -> list[tuple[Work, str]]:
-        """Dead letters with their errors, oldest first."""
+    async def queued(self, count: int, state: str) -> list[tuple[Work, str]]:
+        """Rows with their last errors, oldest first; `state` is "waiting", or "parked" for dead letters."""
 
     def follow(self, woken: Callable[[str], None], events: Callable[[list[Event]], None], types: Iterable[str]) -> None:
         """Tell about commits of other processes: `woken` with a consumer's name, `events` of `types`."""

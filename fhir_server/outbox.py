@@ -47,7 +47,14 @@ class Outbox:
 
     async def parked(self, limit: int = 100) -> list[Parked]:
         """Dead letters, oldest first."""
-        found = await self._engine.parked(limit)
+        return await self._queued(limit, "parked")
+
+    async def waiting(self, limit: int = 100) -> list[Parked]:
+        """What is to be done, or tried again, with the last error; oldest first."""
+        return await self._queued(limit, "waiting")
+
+    async def _queued(self, limit: int, state: str) -> list[Parked]:
+        found = await self._engine.queued(limit, state)
         return [Parked(work, error, clock.from_micros(ids.milliseconds(work.seq) * 1000)) for work, error in found]
 
     def wake(self, consumer: str) -> asyncio.Event:

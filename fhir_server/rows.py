@@ -204,7 +204,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A dead letter: what failed, why, and since when it has been waiting."""
+    """A row of the outbox, dead letter or waiting: what, the last error, and since when it is there."""
 
     work: Work
     error: str

@@ -57,10 +57,10 @@ Listener = Callable[[list[Event]], None]
 class Store:
     """The record. Make one with `Store.open`; it belongs to the event loop that opened it.
 
-    `journal_*` are the functions of `journal.Journal`, `lease`, `extend`, `postpone`, `park`, `parked` and `wake`
-    those of `outbox.Outbox`; `bulk` is what jobs need of the database, `notices` what is kept beside Subscriptions
-    (`subscriptions.kept`), `make` what a body becomes as a new resource, for `Create.made`. With `base_elsewhere`
-    another process makes the same (None: it cannot).
+    `journal_*` are the functions of `journal.Journal`, `lease`, `extend`, `postpone`, `park`, `parked`, `waiting` and
+    `wake` those of `outbox.Outbox`; `bulk` is what jobs need of the database, `notices` what is kept beside
+    Subscriptions (`subscriptions.kept`), `make` what a body becomes as a new resource, for `Create.made`. With
+    `base_elsewhere` another process makes the same (None: it cannot).
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Store:
         self.journal_keep, self.journal_find, self.journal_settle = journal.keep, journal.find, journal.settle
         self.journal_read, self.journal_list = journal.read, journal.list
         self.lease, self.postpone, self.park, self.parked = outbox.lease, outbox.postpone, outbox.park, outbox.parked
+        self.waiting = outbox.waiting
         self.extend, self.wake, self._woken = outbox.extend, outbox.wake, outbox.woken
         engine.follow(outbox.woken, self._tell, announce)
 

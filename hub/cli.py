@@ -20,7 +20,7 @@ from connectors.hospital import mllp
 from fhir_server import limits, store
 from fhir_server import scopes as smart
 from fhir_server.r4 import load
-from hub import database, launch, settings, signin, terms, tracing
+from hub import allowlist, database, launch, mail_command, settings, signin, terms, tracing
 from hub.accounts import command as accounts
 from hub.rights import command as rights
 from identity import tokens
@@ -39,6 +39,8 @@ app.add_typer(client_app, name="client")
 app.add_typer(rights.app, name="rights")
 app.add_typer(tracing.app, name="audit")
 app.add_typer(accounts.app, name="account")
+app.add_typer(allowlist.app, name="allowlist")
+app.add_typer(mail_command.app, name="mail")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (HUB_DATA).")]
 Database = Annotated[str | None, typer.Option("--database", help="PostgreSQL URL (HUB_DATABASE); default SQLite.")]

@@ -31,7 +31,23 @@ from fhir_server.r4 import load
 from fhir_server.subscriptions import operations as subscribing
 from fhir_server.subscriptions import socket as live_socket
 from fhir_server.subscriptions import writing
-from hub import codes, database, feed, fence, keys, launch, oauth, peers, settings, signin, site, tls, topics, upkeep
+from hub import (
+    allowlist,
+    codes,
+    database,
+    feed,
+    fence,
+    keys,
+    launch,
+    oauth,
+    peers,
+    settings,
+    signin,
+    site,
+    tls,
+    topics,
+    upkeep,
+)
 from hub.flows import deliver, hospital_document, mail_in, notice, notify
 from hub.joining import asking, inactivity
 from hub.operations import decide_account, dossier, emergency, explain_access, who_looked
@@ -219,6 +235,9 @@ async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int, o
     worker = asyncio.create_task(deliver.run(room, smtp(config), post))
     stack.push_async_callback(_cancelled, worker)
     stack.push_async_callback(_cancelled, asyncio.create_task(upkeep.run(room.store)))
+    if config.mail_allowlist_url:
+        refreshing = allowlist.run(allowlist.Kept(config), config.mail_allowlist_hours)
+        stack.push_async_callback(_cancelled, asyncio.create_task(refreshing))
     stack.push_async_callback(_cancelled, asyncio.create_task(upkeep.forget_daily(room)))
     stack.push_async_callback(_cancelled, asyncio.create_task(inactivity.watch(room, post.accounts)))
     return Doors(http, hospital.port, mail.smtp_port, mail.lmtp_port)
@@ -245,6 +264,7 @@ def smtp(config: settings.Settings) -> send.Smtp:
         client_certificate=config.mail_client_certificate,
         client_key=config.mail_client_key,
         local_hostname=config.mail_domain,
+        original_recipient=config.mail_original_recipient,
     )
 
 

@@ -40,6 +40,18 @@ class Settings:
     mail_starttls: bool = _doc("require STARTTLS towards the operator", False)
     mail_client_certificate: Path | None = _doc("PEM certificate of the application mailbox", None)
     mail_client_key: Path | None = _doc("PEM key of the application mailbox", None)
+    mail_sub_addresses: bool = _doc(
+        "the operator takes sub-addresses (`conv+…@`); without, threads are found by References and subject", True
+    )
+    mail_return_addresses: bool = _doc(
+        "the operator takes an envelope sender of its own for each delivery (needs sub-addresses)", True
+    )
+    mail_original_recipient: bool = _doc("send ORCPT with delivery reports; some operators mishandle it", False)
+    mail_receipts: bool = _doc("ask recipients for read receipts (MDN)", True)
+    mail_allowlist_url: str = _doc("national white list (https); empty: only a copy taken by hand counts, if any", "")
+    mail_allowlist_ca: Path | None = _doc("PEM chain that the white list's server must come from (IGC-Santé)", None)
+    mail_allowlist_hours: float = _doc("how often the white list is fetched", 4.0)
+    mail_allowlist_days: float = _doc("age after which the copy of the white list keeps nobody out any more", 7.0)
     notice_smtp_host: str = _doc(
         "server for mails to private addresses (accounts), which no MSSanté operator takes", "127.0.0.1"
     )

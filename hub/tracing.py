@@ -30,7 +30,7 @@ def check(data: Data = None, database_url: Database = None) -> None:
         sealing = keys.derived(room.secret, b"traces")
         return await verify.verify(room.store.traces.kept, sealing, keys.heads(room.settings.data))
 
-    report = _with_room(data, database_url, ask)
+    report = with_room(data, database_url, ask)
     typer.echo(f"{report.rows} lignes, {report.chains} chaînes, {report.unsealed} pas encore scellées")
     if report.without_head:
         typer.echo(f"{report.without_head} chaînes dont la fin est gardée sur une autre machine, ou ne l'est plus")
@@ -42,7 +42,7 @@ def check(data: Data = None, database_url: Database = None) -> None:
 @app.command()
 def purge(data: Data = None, database_url: Database = None) -> None:
     """Take away the traces that are older than `HUB_TRACES_YEARS`, as the hub does every day."""
-    typer.echo(f"{_with_room(data, database_url, upkeep.forget)} lignes enlevées")
+    typer.echo(f"{with_room(data, database_url, upkeep.forget)} lignes enlevées")
 
 
 @app.command()
@@ -60,14 +60,15 @@ def show(
         rows = await room.store.traces.kept.found(key, span, before=None, count=1000)
         return [trace.kept(chain, n, body) for _, chain, n, body in rows]
 
-    for one in _with_room(data, database_url, ask):
+    for one in with_room(data, database_url, ask):
         said = one.values
         when = clock.instant(clock.from_micros(said["at"]))
         who, given = said["name"] or said["actor"] or said["client"], " ".join(said["given"])
         typer.echo(f"{when}  {who}  {said['what']}  {said['status']}  {given}  {events.id_of(one.chain, one.n)}")
 
 
-def _with_room(data: Path | None, url: str | None, ask: Callable[[Room], Awaitable[Answer]]) -> Answer:
+def with_room(data: Path | None, url: str | None, ask: Callable[[Room], Awaitable[Answer]]) -> Answer:
+    """The answer of a function that is given a hub's room, opened for it."""
     config = settings.read().with_options(data=data, database=url)
     database.prepare(config)
 

@@ -16,7 +16,9 @@ Resource = names.Resource
 _WORDS = {
     "": "en cours d'envoi à {name} par MSSanté",
     "envoye": "envoyé à {name} par MSSanté, lecture inconnue",
+    "retarde": "pas encore remis à {name} par MSSanté, l'opérateur réessaie",
     "remis": "remis à {name} par MSSanté, lecture inconnue",
+    "absent": "remis à {name} par MSSanté, qui a répondu par un message d'absence",
     "affiche": "affiché chez {name}",
     "traite": "traité par {name}",
     "acquitte": "acquitté par {name}",

@@ -294,11 +294,12 @@ class Postgres:
             async with self._lookups.one() as connection:
                 await connection.execute(postgres_outbox.PARK, *postgres_outbox.place(work), error)
 
-    async def parked(self, count: int) -> list[tuple[Work, str]]:
-        """Dead letters, oldest first."""
+    async def queued(self, count: int, state: str) -> list[tuple[Work, str]]:
+        """Waiting rows or dead letters, oldest first."""
         with translated():
             async with self._lookups.one() as connection:
-                return [(Work(*row[:7]), row[7]) for row in await connection.fetch(postgres_outbox.PARKED, count)]
+                rows = await connection.fetch(postgres_outbox.QUEUED, state, count)
+                return [(Work(*row[:7]), row[7]) for row in rows]
 
     def follow(self, woken: Callable[[str], None], events: Callable[[list[Event]], None], types: Iterable[str]) -> None:
         """Hear of the commits of other processes."""

@@ -40,8 +40,8 @@ PARK = """
 UPDATE outbox SET state = 'parked', error = $5, leased_until = 0
 WHERE part = $1 AND lane = $2 AND seq = $3 AND attempts = $4
 """
-PARKED = """
-SELECT part, lane, seq, consumer, type, fid, attempts, error FROM outbox WHERE state = 'parked' ORDER BY seq LIMIT $1
+QUEUED = """
+SELECT part, lane, seq, consumer, type, fid, attempts, error FROM outbox WHERE state = $1 ORDER BY seq LIMIT $2
 """
 _JOURNAL = "SELECT part, seq, door, key, at, state, settled, cause, meta, answer, raw FROM journal WHERE "
 BY_KEY = _JOURNAL + "door = $1 AND key = $2 ORDER BY (state = 'accepted') DESC, seq DESC LIMIT $3"

@@ -254,10 +254,10 @@ class Sqlite:
             JournalRow(*row) for row in self._all(f"SELECT {_JOURNAL} FROM journal WHERE {where} LIMIT {count}", values)
         ]
 
-    async def parked(self, count: int) -> list[tuple[Work, str]]:
-        """Dead letters, oldest first."""
+    async def queued(self, count: int, state: str) -> list[tuple[Work, str]]:
+        """Waiting rows or dead letters, oldest first."""
         columns = "part, lane, seq, consumer, type, fid, attempts, error"
-        found = self._all(f"SELECT {columns} FROM outbox WHERE state = 'parked' ORDER BY seq LIMIT {count}", ())
+        found = self._all(f"SELECT {columns} FROM outbox WHERE state = ? ORDER BY seq LIMIT {count}", (state,))
         return [(Work(*row[:7]), row[7]) for row in found]
 
     def _one(self, sql: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:

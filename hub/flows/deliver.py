@@ -17,13 +17,13 @@ from mimetypes import guess_extension
 from common import errors
 from common.events import Events, emit
 from fhir_server import access, changes, store
-from hub import conversations, people
+from hub import allowlist, conversations, ledger, people, reply_tokens
 from hub.flows import notice
 from hub.joining import notices
 from hub.rights import leaving
 from hub.room import Resource, Room
 from mapping import systems
-from mss import address, compose, letter, send
+from mss import address, compose, letter, receipts, send
 
 CONSUMER = "mail"
 LEASE_SECONDS = 30.0  # renewed while the work goes on, so it bounds only how long a killed worker delays a mail
@@ -31,6 +31,8 @@ RENEW_EVERY_SECONDS = LEASE_SECONDS / 3
 CLOSE_TRIES = 60
 LOOK_EVERY_SECONDS = 1.0
 AT_ONCE = 8
+BEHIND_SECONDS = 0.5
+BEHIND = "attend que parte un message précédent de la conversation"
 # Minutes until the next try; after the last one the delivery is parked and its sender told.
 BACKOFF = (0.05, 0.2, 1, 5, 15, 60, 240, 720)
 
@@ -102,16 +104,22 @@ async def deliver(work: store.Work, room: Room, smtp: send.Smtp, post: notice.Po
         await _settle(await notice.deliver(task, room, post), task, work, room)
         return
     if held_back := await leaving.of_delivery(task, room):
-        await _close(task, done, room, code="retenu", status="rejected", proof=held_back)
+        await _close(task, done, room, code=ledger.HELD_BACK, proof=held_back)
         return
     role = await room.read(task["owner"]["reference"])
     to = conversations.mailbox(role)
     if to is None or address.is_of(to, room.settings.mail_mailbox):
-        await _close(task, done, room, code="echec", status="failed", proof="aucune boîte MSSanté")
+        await _close(task, done, room, code=ledger.FAILED, proof="aucune boîte MSSanté")
+        return
+    if refusal := _refusal(to, room):
+        await _close(task, done, room, code=refusal[0], proof=refusal[1])
+        return
+    if await _is_behind(task, room):
+        await room.store.postpone(work, room.now() + timedelta(seconds=BEHIND_SECONDS), BEHIND)
         return
     mail = await _mail(task, to, room)
     await _settle(
-        await send.send(smtp, mail, sender=room.settings.mail_mailbox, recipient=to, envid=work.id), task, work, room
+        await send.send(smtp, mail, sender=reports_to(work.id, room), recipient=to, envid=work.id), task, work, room
     )
 
 
@@ -120,23 +128,40 @@ async def _settle(outcome: send.Outcome, task: Resource, work: store.Work, room:
     done = changes.Finish(work.part, work.lane, work.seq)
     said = f"{outcome.code} {outcome.text}"
     if outcome.accepted:
-        await _close(task, done, room, code="envoye", status="completed", proof=said)
+        await _close(task, done, room, code="envoye", proof=said)
         emit(Events.MSS_014, correlation=work.id, code=outcome.code)
     elif outcome.permanent:
-        await _close(task, done, room, code="echec", status="failed", proof=said)
+        await _close(task, done, room, code=ledger.FAILED, proof=said, reason=receipts.said(said))
         emit(Events.MSS_016, correlation=work.id, code=outcome.code)
     else:
         await _again(work, room, said)
 
 
-async def _close(task: Resource, done: changes.Finish, room: Room, *, code: str, status: str, proof: str) -> None:
+def _refusal(to: str, room: Room) -> tuple[str, str] | None:
+    """Milestone and reason when no connection is to be made for this mailbox. Raises Unavailable: ask again later."""
+    if address.is_citizen(to):
+        try:
+            address.citizen(to.partition("@")[0])
+        except errors.Invalid as problem:
+            return ledger.FAILED, problem.message
+    outside = allowlist.Kept(room.settings).problem(to, room.now())
+    return (ledger.HELD_BACK, outside) if outside else None
+
+
+async def _is_behind(task: Resource, room: Room) -> bool:
+    """Does an earlier message of the conversation still wait to leave for this person? Then this one waits (MSS-16)."""
+    header, owner = task["basedOn"][0]["reference"], task["owner"]["reference"]
+    waiting = await room.find("Task", owner=owner, based_on=header, code=f"{systems.TASK}|deliver", status="requested")
+    return any(one["authoredOn"] < task["authoredOn"] for one in waiting)
+
+
+async def _close(task: Resource, done: changes.Finish, room: Room, *, code: str, proof: str, reason: str = "") -> None:
     """Write down how it ended. The mail has left: what is tried again here is the writing, never the sending."""
     for tries_left in reversed(range(CLOSE_TRIES)):
         try:
-            held = await room.read(f"Task/{task['id']}")
-            after = conversations.milestone(held, code=code, status=status, proof=proof, now=room.now())
-            version = int(held["meta"]["versionId"])
-            await room.store.commit([changes.Update("Task", task["id"], after, version), done], caller=access.SYSTEM)
+            await room.store.commit(
+                [*await _noted(task["id"], room, code, proof, reason=reason), done], caller=access.SYSTEM
+            )
             return
         except (errors.Unavailable, errors.Conflict, errors.Stale):
             if not tries_left:
@@ -144,21 +169,45 @@ async def _close(task: Resource, done: changes.Finish, room: Room, *, code: str,
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 
+async def _noted(id: str, room: Room, code: str, proof: str, *, reason: str = "") -> list[changes.Change]:
+    """The ledger after this; a report may have been quicker than us. A failure is told to the sender."""
+    held = await room.read(f"Task/{id}")
+    after = ledger.after(held, code=code, proof=proof, reason=reason, room=room)
+    if after is None:
+        return []
+    warning = await ledger.warning(held, room) if code == ledger.FAILED else []
+    return [changes.Update("Task", id, after, int(held["meta"]["versionId"])), *warning]
+
+
 async def _again(work: store.Work, room: Room, error: str) -> None:
     """Postpone with growing pauses; after the last one say so on the ledger, then park the row."""
-    if work.attempts < len(BACKOFF):
-        await room.store.postpone(work, _due(work, room.now()), error)
-        emit(Events.MSS_015, correlation=work.id, attempts=work.attempts)
+    tries = await _tries(work, room)
+    if tries < len(BACKOFF):
+        await room.store.postpone(work, room.now() + timedelta(minutes=BACKOFF[tries - 1]), error)
+        emit(Events.MSS_015, correlation=work.id, attempts=tries)
         return
-    task = await room.read(f"Task/{work.id}")
-    after = conversations.milestone(task, code="echec", status="failed", proof=error, now=room.now())
-    await room.store.commit([changes.Update("Task", work.id, after)], caller=access.SYSTEM)
+    await room.store.commit(await _noted(work.id, room, ledger.FAILED, error), caller=access.SYSTEM)
     await room.store.park(work, error)
     emit(Events.MSS_016, correlation=work.id)
 
 
-def _due(work: store.Work, now: datetime) -> datetime:
-    return now + timedelta(minutes=BACKOFF[min(work.attempts, len(BACKOFF)) - 1])
+async def _tries(work: store.Work, room: Room) -> int:
+    """How often it was tried. A row that waited behind another was taken without a try: then its age says it."""
+    task = await room.read(f"Task/{work.id}")
+    age = (room.now() - datetime.fromisoformat(task["authoredOn"])).total_seconds() / 60
+    passed = sum(sum(BACKOFF[: place + 1]) <= age for place in range(len(BACKOFF)))
+    return min(work.attempts, passed + 1)
+
+
+def reports_to(delivery: str, room: Room) -> str:
+    """The envelope sender, where reports go: an own one for each delivery if the operator lets us.
+
+    Receipts are asked for at the same address: programs send none by themselves to another (RFC 8098 2.1).
+    """
+    given = room.settings
+    if given.mail_sub_addresses and given.mail_return_addresses:
+        return address.return_address(given.mail_mailbox, room.secret, delivery)
+    return given.mail_mailbox
 
 
 async def _mail(task: Resource, to: str, room: Room) -> bytes:
@@ -166,7 +215,7 @@ async def _mail(task: Resource, to: str, room: Room) -> bytes:
     message = await room.read(task["focus"]["reference"])
     header = await room.read(conversations.header_ref(message))
     mailbox = room.settings.mail_mailbox
-    token = address.token(room.secret, f"Communication/{header['id']}", task["owner"]["reference"])
+    token = await reply_tokens.current(header, task["owner"]["reference"], room)
     earlier = await _earlier(header, task, room)
     return compose.mail(
         compose.Outgoing(
@@ -179,7 +228,8 @@ async def _mail(task: Resource, to: str, room: Room) -> bytes:
             tag=conversations.number(header),
             text="\n\n".join(one["contentString"] for one in message["payload"] if "contentString" in one),
             date=datetime.fromisoformat(message["sent"]),
-            reply_to=address.reply_address(mailbox, token),
+            reply_to=address.reply_address(mailbox, token) if token and room.settings.mail_sub_addresses else mailbox,
+            receipt_to=reports_to(task["id"], room) if room.settings.mail_receipts else None,
             in_reply_to=earlier[-1] if earlier else None,
             references=earlier,
             attachments=tuple([await _file(ref, room) for ref in _documents(message)]),

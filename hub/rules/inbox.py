@@ -5,6 +5,8 @@ One Task per (conversation, member) under an id computed from both, so that no r
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from common import clock
 from fhir_server import changes, ids
 from hub import conversations
@@ -60,9 +62,13 @@ def derived_id(secret: bytes, seed: str, patient: conversations.Resource | None,
     return ids.fhir_id(ids.hash64(f"{secret.hex()}|{seed}") & _POSITIVE, type, patient_id)
 
 
+def unread(task: conversations.Resource, now: datetime) -> conversations.Resource:
+    """An entry when its owner has something to see: a handled one is open again."""
+    status = "requested" if task["status"] == "completed" else task["status"]
+    state = conversations.concept(systems.INBOX_STATUS, "unread")
+    return {**task, "status": status, "businessStatus": state, "lastModified": clock.instant(now)}
+
+
 def _after_message(task: conversations.Resource, own: bool, room: draft.Draft) -> conversations.Resource:
-    after = {**task, "lastModified": clock.instant(room.view.now())}
-    if not own:
-        after["businessStatus"] = conversations.concept(systems.INBOX_STATUS, "unread")
-        after["status"] = "requested" if task["status"] == "completed" else task["status"]
-    return after
+    now = room.view.now()
+    return {**task, "lastModified": clock.instant(now)} if own else unread(task, now)
