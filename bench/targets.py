@@ -56,13 +56,13 @@ def prepared(stack: contextlib.ExitStack, database: str | None, folder: Path, na
 
 def migrate(place: Place) -> None:
     """Make the schema."""
-    _cli("migrate", *place.options())
+    command("migrate", *place.options())
 
 
 @contextlib.contextmanager
 def hub(place: Place) -> Iterator[tuple[served.Server, Target]]:
     """A hub on a migrated database, every door on a free port, and a token with every right."""
-    token = _cli("token", "--system", *place.options())
+    token = command("token", "--system", *place.options())
     with started(place) as server:
         known = place.folder / "known.json"
         yield server, Target("hub", "127.0.0.1", server.port, "/fhir", token, known, server.cpu_seconds)
@@ -124,7 +124,7 @@ def peer(url: str, folder: Path) -> Target:
     return Target("peer", parts.hostname, parts.port or 80, parts.path.rstrip("/"), "", folder / "peer.json")
 
 
-def _cli(*arguments: str) -> str:
+def command(*arguments: str) -> str:
     """Run a hub command; its standard output. Raises errors.Unavailable with what it said when it fails."""
     command = [sys.executable, "-m", "hub.cli", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
