@@ -75,6 +75,7 @@ def _operator(config: settings.Settings) -> list[str]:
     command = [sys.executable, "-m", "conformance.simulators.mail_operator", "--data", str(config.data / "operator")]
     command += ["--smtp-port", str(OPERATOR_SMTP), "--http-port", str(OPERATOR_HTTP)]
     command += ["--deliver-to", f"{config.host}:{config.smtp_port}", "--domain", "demo.mssante.fr", "--outside"]
+    command += ["--dsn"]
     for one in small.PERSONAS.values():
         if one.mailbox:
             command += ["--mailbox", f"{one.mailbox}={one.display}"]

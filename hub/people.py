@@ -14,6 +14,7 @@ from fhir_server.rights import facts
 from hub import conversations
 from hub.room import Resource, Room
 from mapping import refusals, systems, v2_document, v2_identity
+from mss import address
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,13 @@ async def _known_by(number: str, room: Room) -> list[str]:
 
 async def recipient(person: v2_document.Party, room: Room) -> Found:
     """The professional behind a mailbox; an unknown one becomes a directory entry reached by mail."""
-    address = (person.mssante or "").lower()
-    if known := await by_mailbox(address, room):
+    mailbox = (person.mssante or "").lower()
+    if known := await by_mailbox(mailbox, room):
         return Found(f"PractitionerRole/{known['id']}")
     practitioner: Resource = {
         "resourceType": "Practitioner",
         "active": True,
-        "name": [{"family": person.family or address, **({"given": [person.given]} if person.given else {})}],
+        "name": [{"family": person.family or mailbox, **({"given": [person.given]} if person.given else {})}],
     }
     if person.identifier:
         # What a sender says of an addressee: it tells who is meant, and opens no account (`hub.national`).
@@ -91,23 +92,41 @@ async def recipient(person: v2_document.Party, room: Room) -> Found:
         "resourceType": "PractitionerRole",
         "active": True,
         "practitioner": conversations.reference(f"Practitioner/{practitioner_id}"),
-        "telecom": [conversations.mssante(address)],
+        "telecom": [conversations.mssante(mailbox)],
     }
     role_id = room.store.new_id("PractitionerRole", role)
     new = (
         changes.Create("Practitioner", practitioner_id, practitioner),
         changes.Create("PractitionerRole", role_id, role),
-        changes.Claim(f"PractitionerRole|{address}", "PractitionerRole", role_id),
+        changes.Claim(f"PractitionerRole|{mailbox}", "PractitionerRole", role_id),
     )
     return Found(f"PractitionerRole/{role_id}", new, True)
 
 
-async def by_mailbox(address: str, room: Room) -> Resource | None:
+async def by_mailbox(mailbox: str, room: Room) -> Resource | None:
     """The active PractitionerRole that has this MSSanté mailbox."""
-    for role in await room.find("PractitionerRole", email=address.lower()):
-        if role.get("active", True) and conversations.mailbox(role) == address.lower():
+    for role in await room.find("PractitionerRole", email=mailbox.lower()):
+        if role.get("active", True) and conversations.mailbox(role) == mailbox.lower():
             return role
     return None
+
+
+def citizen_mailbox(patient: Resource) -> str:
+    """A patient's mailbox in Mon espace santé, built anew each time: a matricule may change (MSS-11).
+
+    Raises errors.Invalid unless the INS is qualified: with another's number the mail would reach somebody else.
+    """
+    status = {
+        part.get("valueCoding", {}).get("code")
+        for extension in patient.get("extension", ())
+        if extension["url"] == systems.FR_IDENTITY_RELIABILITY
+        for part in extension.get("extension", ())
+        if part["url"] == "identityStatus"
+    }
+    numbers = [one["value"] for one in patient.get("identifier", ()) if one.get("system") in systems.INS_SYSTEMS]
+    if status != {"VALI"} or len(numbers) != 1:
+        raise errors.Invalid("l'INS de ce patient n'est pas qualifiée : pas d'adresse Mon espace santé", at="Patient")
+    return address.citizen(numbers[0])
 
 
 async def circle(patient: str, room: Room) -> list[str]:

@@ -86,7 +86,9 @@ class Process:
 class Operator(Process):
     """The simulated MSSanté operator: mailboxes over HTTP, mail over SMTP."""
 
-    def __init__(self, folder: Path, *, smtp_port: int, hub_smtp: int, outside: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, smtp_port: int, hub_smtp: int, outside: bool = False, dsn: bool = False
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         ports = folder / "operator.json"
         command = [sys.executable, "-m", "conformance.simulators.mail_operator", "--http-port", "0"]
@@ -102,6 +104,7 @@ class Operator(Process):
         ]
         command += ["--mailbox", "paul.lefebvre@demo.mssante.fr=Dr Paul Lefebvre", "--ports-file", str(ports)]
         command += ["--outside"] if outside else []
+        command += ["--dsn"] if dsn else []
         super().__init__(command, ports, {})
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.ports['http']}", timeout=30.0)
 
@@ -166,11 +169,11 @@ class Region:
     operator: Operator
 
 
-def region(folder: Path, **settings: str) -> Region:
-    """Start both."""
+def region(folder: Path, *, dsn: bool = False, **settings: str) -> Region:
+    """Start both; `dsn`: the operator sends delivery reports."""
     port = free_port()
     hub = Hub(folder / "hub", mail_smtp_port=str(port), **settings)
-    return Region(hub, Operator(folder / "operator", smtp_port=port, hub_smtp=int(hub.ports["smtp"])))
+    return Region(hub, Operator(folder / "operator", smtp_port=port, hub_smtp=int(hub.ports["smtp"]), dsn=dsn))
 
 
 def accept_terms(browser: httpx.Client) -> None:
