@@ -57,8 +57,10 @@ class Events(Enum):
     MSS_012 = Event("mail was accepted before; same answer, nothing changed")
     MSS_013 = Event("automatic reply or report kept without effect; the journal says why")
     MSS_014 = Event("mail handed to the operator")
-    MSS_015 = Event("mail refused for now; will be tried again", "warning", "check the operator's service")
-    MSS_016 = Event("mail parked after the last try", "error", "hub outbox list; correct the address or resend")
+    MSS_015 = Event(
+        "mail refused for now; will be tried again", "warning", "hub mail queue; check the operator's service"
+    )
+    MSS_016 = Event("mail parked after the last try", "error", "hub mail queue; correct the address or resend")
     MSS_017 = Event("a report changed the ledger of a delivery")
     MSS_018 = Event("white list of the trust space taken")
     MSS_019 = Event(

@@ -17,17 +17,19 @@ _ORDER = {"": 0, "envoye": 1, "retarde": 2, "remis": 3, "absent": 4, "affiche": 
 FAILED, HELD_BACK = "echec", "retenu"
 
 
-def after(task: Resource, *, code: str, proof: str, room: Room, reason: str = "") -> Resource | None:
+def after(
+    task: Resource, *, code: str, proof: str, room: Room, reason: str = "", arrived: bool = False
+) -> Resource | None:
     """The delivery Task once this is known; None when it was known before.
 
-    `code` is from delivery-status, `proof` the other side's words, `reason` French, for a failure.
+    `code` is from delivery-status, `proof` the other side's words, `reason` French, for a failure. `arrived`: a failure
+    at the recipient's own software, which counts though the mail was shown; a bounce comes from a server before it.
     """
     if any(_is(one, code, proof) for one in task.get("output", ())):
         return None
     held = code_of(task)
     if code in (FAILED, HELD_BACK):
-        # A refusal by the recipient's software comes after the mail was shown; a bounce comes from a server before it.
-        wins = held in (*_ORDER, FAILED) and (_ORDER.get(held, 0) < _ORDER["affiche"] or "refusé" in reason)
+        wins = held == FAILED or _ORDER.get(held, len(_ORDER)) < (len(_ORDER) if arrived else _ORDER["affiche"])
     else:
         wins = _ORDER[code] >= _ORDER["remis"] if held == FAILED else _ORDER[code] > _ORDER.get(held, len(_ORDER))
     status = {FAILED: "failed", HELD_BACK: "rejected"}.get(code, "completed") if wins else task["status"]

@@ -15,7 +15,7 @@ from fhir_server import access, changes, store
 from hub import conversations, ledger
 from hub.room import Resource, Room
 from mapping import systems
-from mss import address, receipts
+from mss import address, automatic, receipts
 
 TRIES = 5
 # What each outcome is on the ledger; what is missing here is only journaled.
@@ -64,7 +64,8 @@ async def _noted(receipt: receipts.Receipt, recipient: str, room: Room) -> tuple
     if code is None:
         return [], f"{receipt.kind} sans effet : ne dit rien de la remise (Task/{task['id']})"
     proof = f"{receipt.kind} : {receipt.proof}"
-    after = ledger.after(task, code=code, proof=proof, reason=receipt.reason, room=room)
+    arrived = receipt.kind in (automatic.DISPOSITION, automatic.INTEGRATION)
+    after = ledger.after(task, code=code, proof=proof, reason=receipt.reason, arrived=arrived, room=room)
     if after is None:
         return [], f"{receipt.kind} déjà connu (Task/{task['id']})"
     result: list[changes.Change] = [changes.Update("Task", task["id"], after, int(task["meta"]["versionId"]))]

@@ -141,8 +141,19 @@ async def test_a_reading_corrects_an_earlier_failure_and_no_bounce_takes_it_back
     await mailing.come(hub, a_dsn(task, "failed", "5.4.7"), to=to)
     await mailing.come(hub, an_mdn(task, "displayed"), to=to)
     assert await state(hub, task) == ("affiche", "completed", "")
-    await mailing.come(hub, a_dsn(task, "failed", "5.1.1"), to=to)
-    assert await state(hub, task) == ("affiche", "completed", "")
+    for status in ("5.1.1", "5.7.1"):
+        await mailing.come(hub, a_dsn(task, "failed", status), to=to)
+        assert await state(hub, task) == ("affiche", "completed", "")
+
+
+async def test_a_refusal_by_the_recipients_software_counts_though_the_mail_was_shown(hub: Room) -> None:
+    _, task = await mailing.asked(hub)
+    to = mailing.return_address(hub, task)
+    await mailing.come(hub, an_mdn(task, "displayed"), to=to)
+    await mailing.come(hub, a_notice(task), to=to)
+    assert await state(hub, task) == ("echec", "failed", "refusé : patient inconnu (902)")
+    await mailing.come(hub, an_mdn(task, "processed"), to=to)
+    assert await state(hub, task) == ("traite", "completed", "")
 
 
 async def test_a_report_that_is_quicker_than_the_worker_is_not_overwritten(hub: Room) -> None:

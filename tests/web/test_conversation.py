@@ -26,6 +26,8 @@ async def test_the_header_keeps_patient_and_members_in_view(nadia: Browser, stor
         ("", "requested", "en cours d&#39;envoi à Dr Paul Lefebvre par MSSanté"),
         ("envoye", "completed", "envoyé à Dr Paul Lefebvre par MSSanté, lecture inconnue"),
         ("remis", "completed", "remis à Dr Paul Lefebvre par MSSanté, lecture inconnue"),
+        ("retarde", "completed", "pas encore remis à Dr Paul Lefebvre par MSSanté"),
+        ("absent", "completed", "qui a répondu par un message d&#39;absence"),
         ("affiche", "completed", "affiché chez Dr Paul Lefebvre"),
         ("traite", "completed", "traité par Dr Paul Lefebvre"),
         ("acquitte", "completed", "acquitté par Dr Paul Lefebvre"),
