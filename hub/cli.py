@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from common import errors
+from common.events import configure
 from connectors.hospital import mllp
 from fhir_server import limits, store
 from fhir_server import scopes as smart
@@ -49,6 +50,7 @@ Result = TypeVar("Result")
 
 def main() -> None:
     """The console script. An expected refusal is one line and exit code 1, never a stack trace."""
+    configure(json=False)  # standard output is for results; who serves chooses again
     try:
         app()
     except errors.HubError as error:

@@ -72,6 +72,7 @@ async def test_a_lease_is_held_for_as_long_as_it_is_renewed(record: store.Store,
     await enqueue(record, "a", "b")
     held, given_back = await record.lease("mail", 2, 30)
     await record.postpone(given_back, record.now(), "not now")
+    assert {(one.work.seq, one.error) for one in await record.waiting()} >= {(given_back.seq, "not now")}
     for _ in range(3):
         hands.forward(seconds=20)
         await record.extend([held, given_back], 30)
