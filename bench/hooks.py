@@ -35,7 +35,6 @@ SINGLE = 40  # changes whose waiting time is measured
 BUNDLE = 50
 FLOORS = {"delivered": 500.0}
 LOOPBACK = "127.0.0.0/8"
-LONGEST_SECONDS = 120.0
 
 
 @dataclass(slots=True)
@@ -123,7 +122,7 @@ def _subscribed(run: Run, count: int) -> Iterator[None]:
     for n in range(count):
         channel = {"type": "rest-hook", "endpoint": f"{run.hook}/{n}", "payload": "application/fhir+json"}
         ids.append(run.fhir.post("/Subscription", json=resource | {"channel": channel}).raise_for_status().json()["id"])
-    _until(lambda: all(run.fhir.get(f"/Subscription/{id}").json()["status"] == "active" for id in ids))
+    served.until(lambda: all(run.fhir.get(f"/Subscription/{id}").json()["status"] == "active" for id in ids))
     run.told.get("/arrivals")
     yield
     for id in ids:
@@ -136,13 +135,13 @@ def _measured(run: Run, count: int) -> dict[str, float]:
     for _ in range(SINGLE):
         answer = run.fhir.post("/Observation", json=_observation(chance)).raise_for_status()
         answered, run.body = time.monotonic(), answer.content
-        waits.append(max(at - answered for _, at in _arrived(run, count)))
+        waits.append(max(at - answered for _, at in served.arrived(run.told, count)))
     commits = [_bundle(chance) for _ in range(run.changes // BUNDLE)]
     before, began = run.hub.cpu(), time.monotonic()
     for one in commits:
         run.fhir.post("/", content=one, headers={"Content-Type": "application/fhir+json"}).raise_for_status()
     units = len(commits) * BUNDLE * count
-    last = max(at for _, at in _arrived(run, units))
+    last = max(at for _, at in served.arrived(run.told, units))
     times = sorted(waits)
     return {
         "value": units / (last - began),
@@ -150,28 +149,6 @@ def _measured(run: Run, count: int) -> dict[str, float]:
         "p95_ms": times[int(len(times) * 0.95)] * 1000,
         "cpu_ms": (run.hub.cpu() - before) / units * 1000,
     }
-
-
-def _arrived(run: Run, count: int) -> list[tuple[str, float]]:
-    """What has arrived, once there are `count`. Raises Unavailable when they do not come."""
-    found: list[tuple[str, float]] = []
-
-    def all_there() -> bool:
-        found.extend(run.told.get("/arrivals").json())
-        return len(found) >= count
-
-    _until(all_there)
-    if len(found) != count:
-        raise errors.Unavailable(f"{len(found)} notifications instead of {count}")
-    return found
-
-
-def _until(is_so: Any) -> None:
-    end = time.monotonic() + LONGEST_SECONDS
-    while not is_so():
-        if time.monotonic() > end:
-            raise errors.Unavailable("the hub does not notify")
-        time.sleep(0.005)
 
 
 async def _bare(run: Run, count: int) -> float:

@@ -15,12 +15,14 @@ import tempfile
 import time
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import httpx
 import psutil
 
 from bench import load
@@ -28,6 +30,7 @@ from common import errors
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+LONGEST_SECONDS = 120.0
 
 
 def _environment() -> dict[str, str]:
@@ -99,6 +102,32 @@ class Server:
 
 # One hub process measures one hub: no colours, no progress, nothing that a terminal would change, and no limit.
 _QUIET = {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "HUB_FHIR_RATE": "0"}
+
+
+def until(is_so: Callable[[], object]) -> None:
+    """Wait for it. Raises errors.Unavailable when it takes too long."""
+    end = time.monotonic() + LONGEST_SECONDS
+    while not is_so():
+        if time.monotonic() > end:
+            raise errors.Unavailable("what is measured did not happen in time")
+        time.sleep(0.005)
+
+
+def arrived(receiver: httpx.Client, count: int) -> list[Any]:
+    """What a receiver tells has arrived (`GET /arrivals`), once there are `count`.
+
+    Raises errors.Unavailable when they do not come, or when more do.
+    """
+    found: list[Any] = []
+
+    def all_there() -> bool:
+        found.extend(receiver.get("/arrivals").json())
+        return len(found) >= count
+
+    until(all_there)
+    if len(found) != count:
+        raise errors.Unavailable(f"{len(found)} arrivals instead of {count}")
+    return found
 
 
 class Loader:

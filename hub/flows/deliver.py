@@ -13,6 +13,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from mimetypes import guess_extension
+from types import MappingProxyType
 
 from common import errors
 from common.events import Events, emit
@@ -25,13 +26,15 @@ from hub.room import Resource, Room
 from mapping import systems
 from mss import address, compose, letter, receipts, send
 
+Busy = Mapping["asyncio.Task[None]", store.Work]
+
 CONSUMER = "mail"
 LEASE_SECONDS = 30.0  # renewed while the work goes on, so it bounds only how long a killed worker delays a mail
 RENEW_EVERY_SECONDS = LEASE_SECONDS / 3
 CLOSE_TRIES = 60
 LOOK_EVERY_SECONDS = 1.0
 AT_ONCE = 8
-BEHIND_SECONDS = 0.5
+BEHIND_SECONDS, BEHIND_MOST_SECONDS = 0.5, 30.0
 BEHIND = "attend que parte un message précédent de la conversation"
 # Minutes until the next try; after the last one the delivery is parked and its sender told.
 BACKOFF = (0.05, 0.2, 1, 5, 15, 60, 240, 720)
@@ -50,7 +53,7 @@ async def run(room: Room, smtp: send.Smtp, post: notice.Post | None = None) -> N
             awake.clear()
             work = await _leased(room, AT_ONCE - len(busy))
             for one in work:
-                task = asyncio.create_task(_guarded(one, room, smtp, post))
+                task = asyncio.create_task(_guarded(one, room, smtp, post, busy=busy))
                 busy[task] = one
                 task.add_done_callback(busy.pop)
             if len(busy) >= AT_ONCE or not work:
@@ -81,9 +84,9 @@ async def _leased(room: Room, free: int) -> list[store.Work]:
         return []
 
 
-async def _guarded(work: store.Work, room: Room, smtp: send.Smtp, post: notice.Post | None) -> None:
+async def _guarded(work: store.Work, room: Room, smtp: send.Smtp, post: notice.Post | None, *, busy: Busy) -> None:
     try:
-        await deliver(work, room, smtp, post)
+        await deliver(work, room, smtp, post, busy=busy)
     except Exception as error:  # noqa: BLE001 - a bug about one mail must not stop the others
         cause = f"{error.code}: {error.message}" if isinstance(error, errors.HubError) else type(error).__name__
         emit(Events.HUB_003, correlation=work.id, door="mail out", error=type(error).__name__)
@@ -93,8 +96,10 @@ async def _guarded(work: store.Work, room: Room, smtp: send.Smtp, post: notice.P
             emit(Events.HUB_006, correlation=work.id, error=outage.code)
 
 
-async def deliver(work: store.Work, room: Room, smtp: send.Smtp, post: notice.Post | None = None) -> None:
-    """Send the mail of one delivery Task and write down what the operator said."""
+async def deliver(
+    work: store.Work, room: Room, smtp: send.Smtp, post: notice.Post | None = None, *, busy: Busy = MappingProxyType({})
+) -> None:
+    """Send the mail of one delivery Task and write down what the operator said. `busy`: what else is leaving now."""
     task = await room.read(f"Task/{work.id}")
     done = changes.Finish(work.part, work.lane, work.seq)
     if task["status"] != "requested":
@@ -114,8 +119,8 @@ async def deliver(work: store.Work, room: Room, smtp: send.Smtp, post: notice.Po
     if refusal := _refusal(to, room):
         await _close(task, done, room, code=refusal[0], proof=refusal[1])
         return
-    if await _is_behind(task, room):
-        await room.store.postpone(work, room.now() + timedelta(seconds=BEHIND_SECONDS), BEHIND)
+    if await _must_wait(task, room, busy):
+        await room.store.postpone(work, _behind_due(task, room), BEHIND)
         return
     mail = await _mail(task, to, room)
     await _settle(
@@ -148,11 +153,29 @@ def _refusal(to: str, room: Room) -> tuple[str, str] | None:
     return (ledger.HELD_BACK, outside) if outside else None
 
 
-async def _is_behind(task: Resource, room: Room) -> bool:
-    """Does an earlier message of the conversation still wait to leave for this person? Then this one waits (MSS-16)."""
+async def _must_wait(task: Resource, room: Room, busy: Busy) -> bool:
+    """Does an earlier message of the conversation still wait to leave for this person? (MSS-16)
+
+    One that is leaving just now is waited for; behind one that is to be tried later, this one must come again.
+    """
+    while ahead := await _ahead(task, room):
+        leaving_now = {one for one, work in busy.items() if work.id in ahead}
+        if not leaving_now:
+            return True
+        await asyncio.wait(leaving_now)
+    return False
+
+
+async def _ahead(task: Resource, room: Room) -> set[str]:
     header, owner = task["basedOn"][0]["reference"], task["owner"]["reference"]
     waiting = await room.find("Task", owner=owner, based_on=header, code=f"{systems.TASK}|deliver", status="requested")
-    return any(one["authoredOn"] < task["authoredOn"] for one in waiting)
+    return {one["id"] for one in waiting if one["authoredOn"] < task["authoredOn"]}
+
+
+def _behind_due(task: Resource, room: Room) -> datetime:
+    """When to look again: soon at first, seldom when the operator has been away for long."""
+    age = (room.now() - datetime.fromisoformat(task["authoredOn"])).total_seconds()
+    return room.now() + timedelta(seconds=min(max(BEHIND_SECONDS, age / 5), BEHIND_MOST_SECONDS))
 
 
 async def _close(task: Resource, done: changes.Finish, room: Room, *, code: str, proof: str, reason: str = "") -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hub import ledger
+from hub.flows import deliver
 from hub.room import Room
 from tests.hub import mailing
 from tests.hub.mailing import DOCTOR
@@ -233,6 +234,22 @@ async def test_messages_of_a_thread_leave_in_order_though_the_first_must_wait(hu
         await asyncio.sleep(0.1)
     order = sorted(tasks, key=lambda one: str(one["authoredOn"]))
     assert [id for id in heard if id in {one["id"] for one in tasks}] == [one["id"] for one in order]
+
+
+async def test_a_burst_in_one_conversation_leaves_in_order_and_at_once(hub: Room) -> None:
+    header = await mailing.conversation(hub, "lefebvre")
+    for number in range(12):
+        await mailing.say(hub, header, f"Mesure-{number}")
+        await asyncio.sleep(0.002)
+    server = mailing.Server()
+    async with mailing.listening(server) as smtp:
+        worker = asyncio.create_task(deliver.run(hub, smtp))
+        async with asyncio.timeout(10):  # several leave at the same time, but for those of one conversation
+            while len(server.mails) < 13:
+                await asyncio.sleep(0.02)
+        worker.cancel()
+    came = [match[0] for mail in server.mails if (match := re.search(r"Mesure-\d+", mail.decode()))]
+    assert came == [f"Mesure-{number}" for number in range(12)]
 
 
 async def test_where_sub_addresses_are_refused_nothing_has_one(hub: Room) -> None:
