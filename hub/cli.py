@@ -18,10 +18,9 @@ import typer
 from common import errors
 from common.events import configure
 from connectors.hospital import mllp
-from fhir_server import limits, store
 from fhir_server import scopes as smart
-from fhir_server.r4 import load
-from hub import allowlist, database, launch, mail_command, settings, signin, terms, tracing
+from fhir_server import store
+from hub import allowlist, database, mail_command, personas, settings, terms, tracing
 from hub.accounts import command as accounts
 from hub.rights import command as rights
 from identity import tokens
@@ -165,11 +164,11 @@ def token(
     """
     if not (persona or client or system):
         raise typer.BadParameter("say --persona, --client or --system")
-    lifetime: timedelta = signin.PERSON_LIFETIME
+    lifetime: timedelta = personas.PERSON_LIFETIME
     if system:
-        identity, lifetime = tokens.Identity("system", client="shell", name="system"), signin.SYSTEM_LIFETIME
+        identity, lifetime = tokens.Identity("system", client="shell", name="system"), personas.SYSTEM_LIFETIME
     elif persona:
-        identity = signin.persona(persona, client=client or "", scopes=tuple(scope.split()))
+        identity = personas.persona(persona, client=client or "", scopes=tuple(scope.split()))
     else:
         identity = tokens.Identity("client", client=client or "", scopes=tuple(scope.split()), name=client or "")
     config = _settings(data, database_url)
@@ -199,6 +198,10 @@ def client_add(
     by tokens that Pro Santé Connect gave to --psc-client, or by their consent when they open it (--redirect-uri); both
     may be repeated. An app that can keep no key is registered with --redirect-uri alone.
     """
+    from fhir_server import limits
+    from fhir_server.r4 import load
+    from hub import launch
+
     scopes = tuple(scope.split())
     if wrong := [one for one in scopes if one != launch.OPEN and not smart.read(one)]:
         raise errors.Unreadable(f"scope inconnu : {wrong[0]} ; par exemple system/*.rs", at="--scope")

@@ -8,31 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
 
 from common import clock, errors
 from fhir_server import access
 from hub import authorize, launch, national, settings, terms
 from hub.accounts import delegating, enter, means, own, setup
 from hub.national import National
+from hub.personas import PERSON_LIFETIME, persona
 from hub.profiles import Arrived, Profiles
 from hub.rights import worn
 from hub.room import Room
-from hub.seed import small
 from identity import acceptances, tokens
-
-PERSON_LIFETIME = timedelta(hours=12)
-CLIENT_LIFETIME = timedelta(hours=12)
-SYSTEM_LIFETIME = timedelta(hours=1)
-
-
-def persona(name: str, *, client: str = "", scopes: tuple[str, ...] = ()) -> tokens.Identity:
-    """The identity of a persona of the demo region, alone or through a software. Raises NotFound for other names."""
-    found = small.PERSONAS.get(name)
-    if found is None:
-        raise errors.NotFound(f"persona inconnu : {name} ; choix : {', '.join(small.PERSONAS)}")
-    also = (found.practitioner,) if found.practitioner else ()
-    return tokens.Identity("person", found.actor, also, client, scopes, found.display)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from typing import Annotated
 import typer
 
 from common import clock, errors
-from hub import database, people, serve, settings
-from hub.joining import inactivity
+from hub import database, settings
 from identity import accounts
 
 app = typer.Typer(no_args_is_help=True, help="People who sign in without a card.")
@@ -56,6 +55,9 @@ def inactive(
 
 
 async def _inactive(config: settings.Settings, now: datetime | None) -> str:
+    from hub import serve
+    from hub.joining import inactivity
+
     async with serve.opened(config) as room:
         at = replace(room, now=lambda: now or clock.system())
         kept = accounts.Accounts(database.engine(config), at.now)
@@ -71,6 +73,8 @@ def _prepared(data: Path | None, url: str | None) -> settings.Settings:
 
 
 async def _is_known(config: settings.Settings, ref: str) -> bool:
+    from hub import people, serve
+
     async with serve.opened(config) as room:
         try:
             await people.name(ref, room)
