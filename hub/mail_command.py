@@ -13,10 +13,8 @@ import typer
 from common import errors
 from fhir_server import store
 from hub import conversations, ledger, people, reply_tokens, tracing
-from hub.flows import deliver, mail_in
 from hub.room import Resource, Room
 from mapping import systems
-from mss import letter
 
 app = typer.Typer(no_args_is_help=True, help="Secure mail: where each one is, and why.")
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (HUB_DATA).")]
@@ -44,6 +42,8 @@ def status(
 def queue(data: Data = None, database_url: Database = None) -> None:
     """Mails that have not left: since when, how often tried, the last answer; then those that gave up."""
 
+    from hub.flows import deliver
+
     async def ask(room: Room) -> list[str]:
         waiting, parked = await room.store.waiting(), await room.store.parked()
         return [await _queued(one, state, room) for state, rows in (("attend", waiting), ("abandonné", parked))
@@ -56,6 +56,8 @@ def queue(data: Data = None, database_url: Database = None) -> None:
 def triage(data: Data = None, database_url: Database = None) -> None:
     """Mails of known mailboxes that found no conversation: entry, when, who, why, and their sender's conversations."""
 
+    from hub.flows import mail_in
+
     async def ask(room: Room) -> list[str]:
         return [await _held(one, room) for one in await room.store.journal_list(200, mail_in.HELD)]
 
@@ -65,6 +67,8 @@ def triage(data: Data = None, database_url: Database = None) -> None:
 @app.command()
 def attach(entry: str, conversation: str, data: Data = None, database_url: Database = None) -> None:
     """Post a held mail into the conversation of this number, as its sender, who must be a member."""
+    from hub.flows import mail_in
+
     tracing.with_room(data, database_url, lambda room: mail_in.attach(entry, conversation, room))
     typer.echo("rattaché")
 
@@ -72,6 +76,8 @@ def attach(entry: str, conversation: str, data: Data = None, database_url: Datab
 @app.command()
 def drop(entry: str, cause: str, data: Data = None, database_url: Database = None) -> None:
     """Take a mail off the list of those to attach, with the reason; it stays in the journal."""
+    from hub.flows import mail_in
+
     tracing.with_room(data, database_url, lambda room: mail_in.drop(entry, cause, room))
     typer.echo("écarté")
 
@@ -129,6 +135,8 @@ async def _queued(row: store.Parked, state: str, room: Room) -> str:
 
 async def _held(entry: store.JournalEntry, room: Room) -> str:
     """A held mail, with the numbers of the conversations that its sender is a member of, the latest first."""
+    from mss import letter
+
     sender = letter.read(entry.raw).sender.address
     role = await people.by_mailbox(sender, room)
     theirs = await room.find("Task", owner=f"PractitionerRole/{role['id']}", code="inbox") if role else []

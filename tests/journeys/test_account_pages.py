@@ -21,6 +21,12 @@ pytestmark = [
     pytest.mark.servers,
     pytest.mark.skipif(not chromium.PROGRAM.exists(), reason="no Chromium on this machine"),
 ]
+USUAL = {("phone", False), ("desk", True)}  # in every run; the others in the heavy suite
+LOOKS = [
+    pytest.param(size, dark, marks=() if (size, dark) in USUAL else pytest.mark.heavy)
+    for size in SIZES
+    for dark in (False, True)
+]
 SHOTS = os.environ.get("HUB_TEST_SHOTS", "")  # a folder for screenshots, to look at them
 
 
@@ -100,8 +106,7 @@ def _states(browser: Any, place: running.Region, size: str, *, dark: bool) -> It
     yield "a-corriger", agent
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("size", "dark"), LOOKS)
 def test_no_page_breaks_the_rules(browser: Any, place: running.Region, size: str, dark: bool) -> None:
     found = []
     for name, page in _states(browser, place, size, dark=dark):
