@@ -62,6 +62,7 @@ class Settings:
     notice_from: str = _doc("author of these mails", "ne-pas-repondre@hub.example")
     mail_product: str = _doc("product reference sent in X-MSS-NIL", "SPICO-HUB")
     mail_max_bytes: int = _doc("largest mail accepted", 25 * 1024 * 1024)
+    mail_pace: int = _doc("mails of one sender in one conversation within ten minutes, then 451; 0: no limit", 30)
     mllp_max_bytes: int = _doc("largest HL7 message accepted", 25 * 1024 * 1024)
     fhir_max_bytes: int = _doc("largest HTTP request body accepted", 25 * 1024 * 1024)
     sign_in_rate: float = _doc("sign-ins and token requests a second from one network; 0: no limit", 5.0)

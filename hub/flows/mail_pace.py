@@ -15,7 +15,6 @@ from mss import letter
 
 SAME_WORDS = 3
 WITHIN = timedelta(hours=1)
-MOST = 30
 MOST_WITHIN = timedelta(minutes=10)
 
 
@@ -25,7 +24,8 @@ async def check(mail: letter.Letter, header: str, member: str, room: Room) -> No
     came = [one for one in await room.find("Communication", part_of=header, sender=member) if _is_mail(one)]
     if any(one["value"] == mail.message_id for held in came for one in held.get("identifier", ())):
         return  # the same mail once more: it will be recognised
-    if sum(_age(one, now) < MOST_WITHIN for one in came) >= MOST:
+    most = room.settings.mail_pace
+    if most and sum(_age(one, now) < MOST_WITHIN for one in came) >= most:
         raise errors.TooMany("trop de courriels en peu de temps dans cette conversation", at="From")
     words = " ".join(mail.reply.split())
     same = [one for one in came if _age(one, now) < WITHIN and _words(one) == words]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hub import conversations, reply_tokens
-from hub.flows import mail_in, mail_pace
+from hub.flows import mail_in
 from hub.room import Room
 from mapping import systems
 from tests.hub import mailing
@@ -157,8 +157,8 @@ async def test_a_machine_that_does_not_say_so_is_stopped_at_its_third_time(hub: 
     assert (await mailing.come(hub, an_answer("Je suis de retour."), to=to, mail_from=DOCTOR)).startswith("250")
 
 
-async def test_more_mails_than_a_person_types_wait_at_their_server(hub: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mail_pace, "MOST", 2)
+async def test_more_mails_than_a_person_types_wait_at_their_server(hub: Room) -> None:
+    hub = replace(hub, settings=replace(hub.settings, mail_pace=2))
     header, *_ = await question(hub)
     to = await mailing.reply_address(hub, header)
     said = [await mailing.come(hub, an_answer(f"Mesure {n}"), to=to, mail_from=DOCTOR) for n in range(3)]
