@@ -30,8 +30,11 @@ class Room:
     secret: bytes
 
     async def find(self, type: str, *, caller: access.Caller = access.SYSTEM, **params: str) -> list[Resource]:
-        """Resources matching FHIR search parameters (`part_of` stands for `part-of`), newest first, 100 at most."""
-        pairs = [(name.replace("__", ":").replace("_", "-"), value) for name, value in params.items()]
+        """Resources matching FHIR search parameters (`part_of` stands for `part-of`), 100 at most.
+
+        Newest first, unless `_sort` says otherwise.
+        """
+        pairs = [(_name(given), value) for given, value in params.items()]
         parsed = query.parse(type, [*pairs, ("_count", "100")], self.definitions.search, now=self.now())
         page = await self.store.search(parsed.query, caller=caller)
         return [_decode(row.body) for row in page.rows]
@@ -42,3 +45,9 @@ class Room:
         stored = await self.store.read(type, id, caller=caller)
         found: Resource = _decode(stored.body)
         return found
+
+
+def _name(given: str) -> str:
+    """`part_of` is `part-of`, `name__exact` is `name:exact`, `_sort` stays."""
+    rest = given.lstrip("_").replace("__", ":").replace("_", "-")
+    return f"_{rest}" if given.startswith("_") else rest

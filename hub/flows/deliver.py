@@ -34,7 +34,7 @@ RENEW_EVERY_SECONDS = LEASE_SECONDS / 3
 CLOSE_TRIES = 60
 LOOK_EVERY_SECONDS = 1.0
 AT_ONCE = 8
-BEHIND_SECONDS, BEHIND_MOST_SECONDS = 0.5, 30.0
+BEHIND_SECONDS, BEHIND_MOST_SECONDS = 0.5, 10.0
 BEHIND = "attend que parte un message précédent de la conversation"
 # Minutes until the next try; after the last one the delivery is parked and its sender told.
 BACKOFF = (0.05, 0.2, 1, 5, 15, 60, 240, 720)
@@ -119,8 +119,8 @@ async def deliver(
     if refusal := _refusal(to, room):
         await _close(task, done, room, code=refusal[0], proof=refusal[1])
         return
-    if await _must_wait(task, room, busy):
-        await room.store.postpone(work, _behind_due(task, room), BEHIND)
+    if head := await _head(task, room, busy):
+        await room.store.postpone(work, _behind_due(head, room), BEHIND)
         return
     mail = await _mail(task, to, room)
     await _settle(
@@ -153,28 +153,32 @@ def _refusal(to: str, room: Room) -> tuple[str, str] | None:
     return (ledger.HELD_BACK, outside) if outside else None
 
 
-async def _must_wait(task: Resource, room: Room, busy: Busy) -> bool:
-    """Does an earlier message of the conversation still wait to leave for this person? (MSS-16)
+async def _head(task: Resource, room: Room, busy: Busy) -> Resource | None:
+    """The earliest delivery of the conversation that still waits to leave for this person, before this one (MSS-16).
 
     One that is leaving just now is waited for; behind one that is to be tried later, this one must come again.
     """
     while ahead := await _ahead(task, room):
         leaving_now = {one for one, work in busy.items() if work.id in ahead}
         if not leaving_now:
-            return True
+            return min(ahead.values(), key=lambda one: str(one["authoredOn"]))
         await asyncio.wait(leaving_now)
-    return False
+    return None
 
 
-async def _ahead(task: Resource, room: Room) -> set[str]:
+async def _ahead(task: Resource, room: Room) -> dict[str, Resource]:
     header, owner = task["basedOn"][0]["reference"], task["owner"]["reference"]
-    waiting = await room.find("Task", owner=owner, based_on=header, code=f"{systems.TASK}|deliver", status="requested")
-    return {one["id"] for one in waiting if one["authoredOn"] < task["authoredOn"]}
+    code = f"{systems.TASK}|deliver"
+    waiting = await room.find("Task", owner=owner, based_on=header, code=code, status="requested", _sort="authored-on")
+    return {one["id"]: one for one in waiting if one["authoredOn"] < task["authoredOn"]}
 
 
-def _behind_due(task: Resource, room: Room) -> datetime:
-    """When to look again: soon at first, seldom when the operator has been away for long."""
-    age = (room.now() - datetime.fromisoformat(task["authoredOn"])).total_seconds()
+def _behind_due(head: Resource, room: Room) -> datetime:
+    """When to look again: soon at first, seldom when the operator has been away for long.
+
+    The same pause for all that wait behind one, so that they come again in their order, and leave in one go.
+    """
+    age = (room.now() - datetime.fromisoformat(head["authoredOn"])).total_seconds()
     return room.now() + timedelta(seconds=min(max(BEHIND_SECONDS, age / 5), BEHIND_MOST_SECONDS))
 
 
