@@ -171,7 +171,7 @@ def test_twenty_kills_lose_nothing_and_double_nothing(region: running.Region) ->
         assert set(texts.values()) == {1}
         assert len(letters) == len([number for number in range(EXCHANGES) if number % 3 == 0])
         assert set(letters.values()) == {1}
-        running.wait_for(lambda: _all_sent(client), seconds=180, what="every delivery done")
+        running.wait_for(lambda: _all_sent(client), seconds=300, what="every delivery done")
     held = [region.operator.read(DOCTOR, one["id"])["message_id"] for one in region.operator.mails(DOCTOR)]
     assert Counter(held).most_common(1)[0][1] == 1
     assert {one["id"] for one in deliveries} <= {one.strip("<>").partition("@")[0] for one in held}
