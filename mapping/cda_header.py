@@ -48,11 +48,15 @@ class Person:
     device: str
     organization: Organization | None
     time: str
+    function: str = ""  # the role in this document, as written ("Médecin référent")
 
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """recordTarget. `given` is the first birth given name, `birth_given` the list of the birth certificate."""
+    """recordTarget. `given` is the first birth given name, `birth_given` the list of the birth certificate.
+
+    `birth_place` is a COG code; the names in use are "" when they are not said.
+    """
 
     ids: tuple[Id, ...]
     family: str
@@ -60,6 +64,9 @@ class Patient:
     birth_given: str
     birth_date: str
     gender: str  # F, M, UN
+    used_family: str = ""
+    used_given: str = ""
+    birth_place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +156,14 @@ def _patient(role: etree._Element | None) -> Patient:
         birth_given=givens.get("", ""),
         birth_date=times.date(_value(role.find(f"{NS}patient"), "birthTime")),
         gender=_code(role.find(f"{NS}patient/{NS}administrativeGenderCode")),
+        used_family=families.get("CL", ""),
+        used_given=givens.get("CL", ""),
+        birth_place=_text(role.find(f"{NS}patient/{NS}birthplace/{NS}place/{NS}addr/{NS}county")),
     )
 
 
 def _person(participation: etree._Element, entity: str) -> Person:
-    assigned = participation.find(f"{NS}{entity}")
+    assigned, function = participation.find(f"{NS}{entity}"), participation.find(f"{NS}functionCode")
     name = None if assigned is None else assigned.find(f"{NS}assignedPerson/{NS}name")
     device = None if assigned is None else assigned.find(f"{NS}assignedAuthoringDevice")
     names = (device.find(f"{NS}softwareName"), device.find(f"{NS}manufacturerModelName")) if device is not None else ()
@@ -167,6 +177,7 @@ def _person(participation: etree._Element, entity: str) -> Person:
         device=next((text for found in names if (text := _text(found))), ""),
         organization=None if assigned is None else _organization(assigned.find(f"{NS}representedOrganization")),
         time=times.date_time(_value(participation, "time")),
+        function="" if function is None else function.get("displayName", "").strip(),
     )
 
 

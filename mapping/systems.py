@@ -90,6 +90,15 @@ def of_code(name: str) -> str:
     return local("code", name) if name else ""
 
 
+@lru_cache(maxsize=1024)
+def oid_of(system: str) -> str:
+    """The OID behind the FHIR URL of a code system, as CDA and XDS write it; "" when none is known."""
+    if system.startswith("urn:oid:"):
+        return system.removeprefix("urn:oid:")
+    named = (row.source_code for row in codes.rows("code_system") if row.target_system == system)
+    return next((one for one in named if is_oid(one)), "")
+
+
 @lru_cache(maxsize=4096)
 def is_oid(text: str) -> bool:
     """Dotted numbers, at least two arcs, first arc 0 to 2, no leading zero."""
