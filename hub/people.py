@@ -37,14 +37,14 @@ async def patient(identity: v2_identity.PatientIdentity, room: Room) -> Found:
     numbers = [f"{one['system']}|{one['value']}" for one in resource.get("identifier", ()) if one.get("system")]
     if not numbers:
         raise errors.UnknownPatient("le message n'identifie pas le patient : donnez INS ou IPP", at="PID-3")
-    known = {ref for number in numbers for ref in await _known_by(number, room)}
+    known = {ref for number in numbers for ref in await known_by(number, room)}
     if len(known) > 1:
         raise errors.Conflict("les numéros du message désignent des patients différents", at="PID-3")
     if not known and room.settings.hospital_unknown_patient != "create":
         raise errors.UnknownPatient("patient inconnu ; envoyez d'abord son identité", at="PID-3")
     ref = known.pop() if known else ""
     if ref:
-        _same_person(await room.read(ref), resource)
+        same_person(await room.read(ref), resource)
     id = ref.partition("/")[2] or room.store.new_id("Patient", resource)
     claims = [changes.Claim(f"Patient|{number}", "Patient", id) for number in numbers]
     return (
@@ -54,7 +54,7 @@ async def patient(identity: v2_identity.PatientIdentity, room: Room) -> Found:
     )
 
 
-def _same_person(held: Resource, said: Resource) -> None:
+def same_person(held: Resource, said: Resource) -> None:
     """Raises PatientMismatch (904) when a full birth date or a sex in the message is not that of the known patient."""
     dates = held.get("birthDate", ""), said.get("birthDate", "")
     if all(len(date) == 10 for date in dates) and dates[0] != dates[1]:
@@ -64,7 +64,7 @@ def _same_person(held: Resource, said: Resource) -> None:
         raise refusals.PatientMismatch("le sexe n'est pas celui du patient connu", at="PID-8")
 
 
-async def _known_by(number: str, room: Room) -> list[str]:
+async def known_by(number: str, room: Room) -> list[str]:
     """Who owns this number: claimed by an earlier message, or an INS, which only the hub writes on a Patient."""
     if owner := await room.store.owner(f"Patient|{number}"):
         return [owner]

@@ -136,6 +136,11 @@ def search_tokens(unique: cda_header.Id) -> list[str]:
     return found + [f"{systems.URI}|{other['value']}" for other in document_ids.further(unique, None)]
 
 
+def digest(data: bytes) -> str:
+    """Attachment.hash of these bytes: SHA-1 in Base64 (FHIR R4)."""
+    return base64.b64encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode("ascii")
+
+
 def _binary(file: File, patient: str) -> Resource:
     return {
         "resourceType": "Binary",
@@ -146,13 +151,12 @@ def _binary(file: File, patient: str) -> Resource:
 
 
 def _content(paper: Paper, file: File, url: str) -> Resource:
-    digest = hashlib.sha1(file.data, usedforsecurity=False).digest()
     attachment = {
         "contentType": file.media_type,
         "language": (paper.header.language if paper.header else "") or "fr-FR",
         "url": url,
         "size": len(file.data),
-        "hash": base64.b64encode(digest).decode("ascii"),
+        "hash": digest(file.data),
         "title": paper.title,
         "creation": paper.written,
     }

@@ -44,9 +44,9 @@ def _set(objects: etree._Element, given: xds.SubmissionSet) -> None:
     _add(found, "Classification", id=_inner(owner, "set"), classifiedObject=owner, classificationNode=_SUBMISSION_SET)
     _authors(found, owner, xds.SET.author, given.authors)
     _codes(found, owner, xds.SET.codes["content_type"], (given.content_type,))
-    _external(found, owner, xds.SET.patient_id, "XDSSubmissionSet.patientId", given.patient_id)
-    _external(found, owner, xds.SOURCE_ID, "XDSSubmissionSet.sourceId", given.source_id)
-    _external(found, owner, xds.SET.unique_id, "XDSSubmissionSet.uniqueId", given.unique_id)
+    _external(found, owner, xds.SET.patient_id, "XDSSubmissionSet.patientId", value=given.patient_id)
+    _external(found, owner, xds.SOURCE_ID, "XDSSubmissionSet.sourceId", value=given.source_id)
+    _external(found, owner, xds.SET.unique_id, "XDSSubmissionSet.uniqueId", value=given.unique_id)
 
 
 def _entry(objects: etree._Element, given: xds.DocumentEntry) -> None:
@@ -71,8 +71,8 @@ def _entry(objects: etree._Element, given: xds.DocumentEntry) -> None:
     for name, uuid in xds.ENTRY.codes.items():
         value = getattr(given, name)
         _codes(found, owner, uuid, value if isinstance(value, tuple) else (value,))
-    _external(found, owner, xds.ENTRY.patient_id, "XDSDocumentEntry.patientId", given.patient_id)
-    _external(found, owner, xds.ENTRY.unique_id, "XDSDocumentEntry.uniqueId", given.unique_id)
+    _external(found, owner, xds.ENTRY.patient_id, "XDSDocumentEntry.patientId", value=given.patient_id)
+    _external(found, owner, xds.ENTRY.unique_id, "XDSDocumentEntry.uniqueId", value=given.unique_id)
 
 
 def _member(objects: etree._Element, owner: str, entry: str) -> None:
@@ -89,7 +89,7 @@ def _member(objects: etree._Element, owner: str, entry: str) -> None:
 
 def _authors(parent: etree._Element, owner: str, scheme: str, authors: Iterable[xds.Author]) -> None:
     for place, author in enumerate(authors):
-        found = _classification(parent, owner, scheme, "", place)
+        found = _classification(parent, owner, scheme, "", place=place)
         _slot(found, "authorInstitution", author.institution)
         _slot(found, "authorPerson", author.person)
         _slot(found, "authorRole", author.role)
@@ -99,12 +99,12 @@ def _authors(parent: etree._Element, owner: str, scheme: str, authors: Iterable[
 def _codes(parent: etree._Element, owner: str, scheme: str, codes: Iterable[xds.Code | None]) -> None:
     for place, code in enumerate(codes):
         if code is not None:
-            found = _classification(parent, owner, scheme, code.code, place)
+            found = _classification(parent, owner, scheme, code.code, place=place)
             _slot(found, "codingScheme", code.scheme)
             _named(found, code.display or code.code)
 
 
-def _classification(parent: etree._Element, owner: str, scheme: str, code: str, place: int) -> etree._Element:
+def _classification(parent: etree._Element, owner: str, scheme: str, code: str, *, place: int) -> etree._Element:
     return _add(
         parent,
         "Classification",
@@ -115,7 +115,7 @@ def _classification(parent: etree._Element, owner: str, scheme: str, code: str, 
     )
 
 
-def _external(parent: etree._Element, owner: str, scheme: str, name: str, value: str) -> None:
+def _external(parent: etree._Element, owner: str, scheme: str, name: str, *, value: str) -> None:
     found = _add(
         parent,
         "ExternalIdentifier",

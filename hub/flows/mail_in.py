@@ -16,7 +16,7 @@ from common import errors
 from common.events import Events, emit
 from fhir_server import access, changes, store
 from hub import allowlist, conversations, people, reply_tokens
-from hub.flows import mail_pace, mail_receipt
+from hub.flows import mail_pace, mail_package, mail_receipt
 from hub.room import Resource, Room
 from mapping import systems
 from mss import address, letter, receipts, reception
@@ -88,7 +88,10 @@ async def _post(
         stranger = errors.Forbidden("cette boîte n'est pas membre de la conversation", at="From")
         return await _hold(mail, entry, room, stranger)
     await mail_pace.check(mail, f"Communication/{thread.header['id']}", member, room)
-    await _write(mail, raw, thread, room, member=member, entry=entry)
+    try:
+        await _write(mail, raw, thread, room, member=member, entry=entry)
+    except mail_package.NeedsPerson as question:
+        return await _hold(mail, entry, room, question)
     return ACCEPTED
 
 
@@ -106,7 +109,8 @@ async def _write(
     accepted = changes.Settle(entry.id, "accepted", ACCEPTED.encode(), cause)
     name, _ = await people.name(member, room)
     caller = access.person(member, client="mssante", name=name)
-    wanted = _changes(mail, raw, thread, room, member=member)
+    packaged = await mail_package.file(mail, thread.header, member, room)
+    wanted = _changes(mail, raw, thread, room, member=member, packaged=packaged)
     try:
         await room.store.commit([*wanted, accepted], caller=caller, cause=entry.id)
         emit(Events.MSS_010, correlation=entry.id, documents=len(mail.attachments))
@@ -234,21 +238,22 @@ async def _member(mail: letter.Letter, thread: Thread, room: Room) -> str | None
     return None
 
 
-def _changes(mail: letter.Letter, raw: bytes, thread: Thread, room: Room, *, member: str) -> list[changes.Change]:
+def _changes(
+    mail: letter.Letter, raw: bytes, thread: Thread, room: Room, *, member: str, packaged: mail_package.Filed
+) -> list[changes.Change]:
     """The message with its documents; the whole mail is kept beside it when the text shown is only a part of it."""
     header = f"Communication/{thread.header['id']}"
-    files = [_document(part, thread, member, room) for part in mail.attachments]
-    documents = [f"DocumentReference/{reference.id}" for _, reference in files]
-    post = conversations.message(
-        header, sender=member, sent=mail.date or room.now(), text=mail.reply, documents=documents, medium="mssante"
-    )
+    files = [_document(part, thread, member, room) for part in packaged.rest]
+    documents = [*packaged.documents, *(f"DocumentReference/{reference.id}" for _, reference in files)]
+    text, sent = mail.reply or packaged.text, mail.date or room.now()
+    post = conversations.message(header, sender=member, sent=sent, text=text, documents=documents, medium="mssante")
     if "subject" in thread.header:
         post["subject"] = thread.header["subject"]
     if mail.message_id:
         post["identifier"] = [{"system": systems.MESSAGE_ID, "value": mail.message_id}]
     if thread.answers:
         post["inResponseTo"] = [conversations.reference(thread.answers)]
-    result: list[changes.Change] = [change for pair in files for change in pair]
+    result: list[changes.Change] = [*packaged.changes, *(change for pair in files for change in pair)]
     whole = _binary("message/rfc822", raw, thread, room)
     post["extension"] = [
         {"url": systems.ORIGINAL_MAIL, "valueReference": conversations.reference(f"Binary/{whole.id}")}

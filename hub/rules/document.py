@@ -59,7 +59,8 @@ async def _replaced(change: changes.Change, room: draft.Draft) -> list[changes.C
         return []
     result: list[changes.Change] = []
     for place, relation in enumerate(change.body.get("relatesTo", ())):
-        if relation.get("code") != "replaces":
+        # What is named by identifier alone never came here: nothing to supersede.
+        if relation.get("code") != "replaces" or relation.get("target", {}).keys() <= {"identifier", "type"}:
             continue
         ref, at = str(relation.get("target", {}).get("reference", "")), f"DocumentReference.relatesTo[{place}].target"
         before = await room.find(ref, at=at)
