@@ -116,6 +116,14 @@ def citizen_mailbox(patient: Resource) -> str:
 
     Raises errors.Invalid unless the INS is qualified: with another's number the mail would reach somebody else.
     """
+    number = qualified_ins(patient)
+    if number is None:
+        raise errors.Invalid("l'INS de ce patient n'est pas qualifiée : pas d'adresse Mon espace santé", at="Patient")
+    return address.citizen(number["value"])
+
+
+def qualified_ins(patient: Resource) -> Resource | None:
+    """The identifier that may leave the hub: the only INS of a validated identity (INS-03), None otherwise."""
     status = {
         part.get("valueCoding", {}).get("code")
         for extension in patient.get("extension", ())
@@ -123,10 +131,8 @@ def citizen_mailbox(patient: Resource) -> str:
         for part in extension.get("extension", ())
         if part["url"] == "identityStatus"
     }
-    numbers = [one["value"] for one in patient.get("identifier", ()) if one.get("system") in systems.INS_SYSTEMS]
-    if status != {"VALI"} or len(numbers) != 1:
-        raise errors.Invalid("l'INS de ce patient n'est pas qualifiée : pas d'adresse Mon espace santé", at="Patient")
-    return address.citizen(numbers[0])
+    numbers: list[Resource] = [one for one in patient.get("identifier", ()) if one.get("system") in systems.INS_SYSTEMS]
+    return numbers[0] if status == {"VALI"} and len(numbers) == 1 else None
 
 
 async def circle(patient: str, room: Room) -> list[str]:

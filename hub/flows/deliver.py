@@ -19,7 +19,7 @@ from common import errors
 from common.events import Events, emit
 from fhir_server import access, changes, store
 from hub import allowlist, conversations, ledger, people, reply_tokens
-from hub.flows import notice
+from hub.flows import mail_documents, notice
 from hub.joining import notices
 from hub.rights import leaving
 from hub.room import Resource, Room
@@ -244,6 +244,9 @@ async def _mail(task: Resource, to: str, room: Room) -> bytes:
     mailbox = room.settings.mail_mailbox
     token = await reply_tokens.current(header, task["owner"]["reference"], room)
     earlier = await _earlier(header, task, room)
+    documents = _documents(message)
+    packaged = await mail_documents.package(task, message, documents, room)
+    files = [await _file(ref, room) for ref in documents]
     return compose.mail(
         compose.Outgoing(
             delivery=task["id"],
@@ -259,7 +262,8 @@ async def _mail(task: Resource, to: str, room: Room) -> bytes:
             receipt_to=reports_to(task["id"], room) if room.settings.mail_receipts else None,
             in_reply_to=earlier[-1] if earlier else None,
             references=earlier,
-            attachments=tuple([await _file(ref, room) for ref in _documents(message)]),
+            attachments=(packaged.file, *files) if packaged else tuple(files),
+            package=packaged.says if packaged else None,
             product=room.settings.mail_product,
         )
     )
