@@ -69,6 +69,8 @@ class Events(Enum):
     MSS_020 = Event(
         "mail of a known mailbox held: no conversation found, or not a member", "warning", "hub mail triage"
     )
+    MSS_021 = Event("connected to the mailbox at the operator")
+    MSS_022 = Event("no connection to the mailbox at the operator; tried again", "warning", "HUB_IMAP_* settings")
     SUB_010 = Event("subscription active")
     SUB_011 = Event("a subscriber's endpoint did not take a notification; will be tried again")
     SUB_012 = Event(

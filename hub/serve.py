@@ -56,7 +56,7 @@ from hub.room import Room
 from hub.rules import everything
 from hub.seed import small
 from identity import assertions, certificates
-from mss import reception, send
+from mss import inbox, reception, send
 
 # The pages are named, not imported: the conductor knows no page, and runs without them.
 PAGES = "web.mount:build"
@@ -231,6 +231,9 @@ async def _open_doors(stack: contextlib.AsyncExitStack, room: Room, http: int, o
         partial(mail_in.refused, room=room),
     )
     stack.push_async_callback(mail.close)
+    if config.imap_host:
+        fetching = inbox.run(mailbox(config), partial(mail_in.receive, room=room), partial(mail_in.refused, room=room))
+        stack.push_async_callback(_cancelled, asyncio.create_task(fetching))
     post = notice.Post(origin, database.accounts_of(config), notice.plain(config), smtp(config))
     worker = asyncio.create_task(deliver.run(room, smtp(config), post))
     stack.push_async_callback(_cancelled, worker)
@@ -265,6 +268,26 @@ def smtp(config: settings.Settings) -> send.Smtp:
         client_key=config.mail_client_key,
         local_hostname=config.mail_domain,
         original_recipient=config.mail_original_recipient,
+    )
+
+
+def mailbox(config: settings.Settings) -> inbox.Inbox:
+    """The mailbox at the operator, as set; its client certificate is that of submission."""
+    return inbox.Inbox(
+        host=config.imap_host,
+        port=config.imap_port,
+        mailbox=config.mail_mailbox,
+        state=config.data / "inbox.json",
+        starttls=config.imap_starttls,
+        user=config.imap_user,
+        login=config.imap_login,
+        secret_file=config.imap_secret_file,
+        certificate=config.mail_client_certificate,
+        key=config.mail_client_key,
+        ca_file=config.imap_ca,
+        folder=config.imap_folder,
+        poll=config.imap_poll_seconds,
+        max_bytes=config.mail_max_bytes,
     )
 
 
