@@ -164,6 +164,44 @@ async def test_the_same_mail_twice_is_there_once(post: Post) -> None:
     assert len(await post.mails()) == 2
 
 
+async def test_a_greylist_takes_the_second_try(post: Post) -> None:
+    await post.switch("greylist")
+    first, second = await post.give(), await post.give()
+    assert (first.code, first.permanent) == (451, False)
+    assert second.accepted
+    assert len(await post.mails()) == 1
+
+
+@pytest.mark.parametrize(("mode", "status"), [("bounce", b"Status: 5.1.1"), ("full", b"Status: 5.2.2")])
+async def test_a_bounce_comes_after_the_mail_was_taken(post: Post, hub: Hub, mode: str, status: bytes) -> None:
+    await post.switch(mode)
+    assert (await post.give()).accepted
+    assert await post.mails() == []
+    await eventually(lambda: hub.mails)
+    (report,) = [one for one in post.running.operator.kept.queue() if one.recipient == "conv@hub.example"]
+    assert report.sender == "", "a report has no sender (RFC 3464 2)"
+    assert status in report.raw
+    assert f"Final-Recipient: rfc822; {DOCTOR}".encode() in report.raw
+
+
+async def test_answers_may_come_twice(post: Post, hub: Hub) -> None:
+    await post.give()
+    await post.switch("duplicate")
+    await post.reply("Oui")
+    await eventually(lambda: len(hub.mails) == 2)
+    assert hub.mails[0].message_id == hub.mails[1].message_id
+    assert hub.mails[0].in_reply_to, "nothing else is spoilt"
+
+
+async def test_answers_may_come_the_last_first(post: Post, hub: Hub) -> None:
+    await post.give()
+    await post.switch("reorder", 1.0)
+    await post.reply("un")
+    await post.reply("deux")
+    await eventually(lambda: len(hub.mails) == 2)
+    assert [one.reply for one in hub.mails] == ["deux", "un"]
+
+
 @pytest.mark.parametrize(
     ("mode", "code", "permanent"), [("down", 421, False), ("refuse", 550, True), ("tempfail", 451, False)]
 )

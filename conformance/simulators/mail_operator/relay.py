@@ -13,7 +13,7 @@ import time
 
 import aiosmtplib
 
-from conformance.simulators.mail_operator import reports, smtp_in, store
+from conformance.simulators.mail_operator import reports, smtp_in, store, switches
 
 # Seconds until the next try. Short, because people and tests wait for it; the last one repeats for a day.
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -28,7 +28,11 @@ async def run(kept: store.Store, door: smtp_in.Door, deliver_to: tuple[str, int]
             await asyncio.wait_for(wake.wait(), LOOK_EVERY)
         wake.clear()
         # One after the other: mails of one thread keep their order.
-        for queued in kept.due(time.time()):
+        due = kept.due(time.time())
+        if due and door.switches.mode == "reorder":
+            await asyncio.sleep(door.switches.seconds)
+            due = kept.due(time.time())[::-1]
+        for queued in due:
             try:
                 await _send(queued, kept, door, deliver_to)
             except Exception:  # one strange mail must not stop the others
@@ -60,7 +64,7 @@ async def _talk(queued: store.Queued, door: smtp_in.Door, deliver_to: tuple[str,
     )
     try:
         async with client:
-            times = 2 if door.switches.mode == "wrong" else 1
+            times = 2 if door.switches.mode in switches.TWICE else 1
             for _ in range(times):
                 await client.ehlo()
                 options = ["BODY=8BITMIME"] if client.supports_extension("8bitmime") else []

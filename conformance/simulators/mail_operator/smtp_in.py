@@ -11,7 +11,7 @@ from typing import Any
 
 from aiosmtpd import smtp
 
-from conformance.simulators.mail_operator import reading, reports, store
+from conformance.simulators.mail_operator import reading, reports, store, switches
 from conformance.simulators.mail_operator.switches import Switches
 
 MAX_BYTES = 25 * 2**20
@@ -25,11 +25,12 @@ class Door:
     """
 
     def __init__(
-        self, kept: store.Store, switches: Switches, *, domain: str, strict: bool, dsn: bool, outside: bool = False
+        self, kept: store.Store, faults: Switches, *, domain: str, strict: bool, dsn: bool, outside: bool = False
     ) -> None:
         self.outside = outside
-        self.kept, self.switches = kept, switches
+        self.kept, self.switches = kept, faults
         self.domain, self.strict, self.dsn = domain.lower(), strict, dsn
+        self._tried: set[tuple[str, ...]] = set()
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
         """Open the port (0: a free one)."""
@@ -53,7 +54,15 @@ class Door:
             await asyncio.sleep(self.switches.seconds)
         if self.switches.mode == "tempfail":
             return "451 4.3.0 Service momentanement indisponible"
+        sender = envelope.mail_from or ""
+        if self.switches.mode == "greylist" and (tried := (sender, *envelope.rcpt_tos)) not in self._tried:
+            self._tried.add(tried)
+            return "451 4.7.1 Liste grise : recommencez plus tard"
         for recipient in envelope.rcpt_tos:
+            if bounce := switches.BOUNCES.get(self.switches.mode):
+                if sender not in ("", "<>"):
+                    self.kept.enqueue(None, "", sender, reports.undelivered(recipient, sender, raw, bounce))
+                continue
             self.deliver(recipient.lower(), raw)
             if wishes.get("SUCCESS") and envelope.mail_from not in (None, "", "<>"):
                 report = reports.delivered(recipient, envelope.mail_from or "", raw, wishes)
@@ -65,7 +74,7 @@ class Door:
         self.kept.open_mailbox(mailbox)
         summary = reading.summary(raw, sent=False)
         self.kept.keep(mailbox, "inbox", raw, summary)
-        if self.switches.mode == "wrong":
+        if self.switches.mode in switches.TWICE:
             self.kept.keep(mailbox, "inbox", raw, summary, twice=True)
 
 
