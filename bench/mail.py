@@ -2,8 +2,9 @@
 
 One hub on a new database with the small region, and a mail server of our own that only stores (`mailed.py`).
 `in_plain`: answers of a doctor come over 1 and 8 connections, each posted and on disk when it gets its 250; beside it
-the same mails into the server that only stores. `seen_p95_s`: from handing in one answer until the nurse's search finds
-it. `out`: messages of the nurse, until the last one is at the operator; beside it as many mails with nothing behind.
+the same mails into the server that only stores. `in_xdm`: the same over 8 connections, each mail with a health package
+of about a megabyte. `seen_p95_s`: from handing in one answer until the nurse's search finds it. `out`: messages of the
+nurse, until the last one is at the operator; beside it as many mails with nothing behind.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 
 import httpx
 
-from bench import mailed, report, served, targets
+from bench import mailed, mailed_packages, report, served, targets
 from bench.targets import Target
 from common import errors
 from hub import conversations
@@ -36,11 +37,12 @@ from mss import compose, send
 
 CONNECTIONS = (1, 8)
 EACH = 20  # mails in one conversation: fewer than the hub takes of one sender in ten minutes
+PACKAGES, PACKAGE_BYTES = 40, 750_000  # the file is a megabyte once in the CDA
 SINGLE = 40  # answers whose waiting time is measured
 DOCTOR, MAILBOX = "paul.lefebvre@demo.mssante.fr", "conv@hub.demo.mssante.fr"
 TEXT = "Bonjour,\n\nPlaie propre, berges nettes ; on continue le pansement un jour sur deux.\n\nCordialement,\n"
 # On a machine with two cores that does nothing else.
-FLOORS = {"in_plain": 40.0, "out": 25.0}
+FLOORS = {"in_plain": 40.0, "in_xdm": 10.0, "out": 25.0}
 CEILINGS = {"seen_p95_s": 0.5}
 
 
@@ -91,7 +93,7 @@ def run(
         told = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{ports['http']}"))
         smtp = json.loads((place.folder / "ports.json").read_text())["smtp"]
         made = Run(hub, smtp, ports["smtp"], told, nurse, client(hub.token), max(patients // 10, EACH))
-        rows = [_in_plain(made, rounds), _seen(made), _out(made, rounds)]
+        rows = [_in_plain(made, rounds), _in_xdm(made, rounds), _seen(made), _out(made, rounds)]
     report.show("mail", engine, rows)
     if json_path:
         report.write(json_path, "mail", engine, rows)
@@ -122,6 +124,33 @@ def _in_plain(run: Run, rounds: int) -> report.Row:
             _handed_in(run.operator, mails, count)
             bare[count].append(len(mails) / (time.monotonic() - before))
     return _row("in_plain", figures, bare)
+
+
+def _in_xdm(run: Run, rounds: int) -> report.Row:
+    figures, bare = [], []
+    for number in range(rounds):
+        _progress(f"round {number + 1} of {rounds}: packages")
+        addresses = [_opened(run, mailed_packages.PATIENT)[1] for _ in range(-(-PACKAGES // EACH))]
+        mails = []
+        for one in range(PACKAGES):
+            id = uuid.uuid4().int % 10**30
+            to = addresses[one % len(addresses)]
+            raw = mailed_packages.mail(id, PACKAGE_BYTES, sender=DOCTOR, mailbox=MAILBOX, tag="")
+            mails.append((to, raw))
+        before, cpu = time.monotonic(), run.hub.cpu()
+        _handed_in(run.smtp, mails, max(CONNECTIONS))
+        figures.append(
+            {"value": PACKAGES / (time.monotonic() - before), "cpu_ms": (run.hub.cpu() - cpu) / PACKAGES * 1000}
+        )
+        before = time.monotonic()
+        _handed_in(run.operator, mails, max(CONNECTIONS))
+        bare.append(PACKAGES / (time.monotonic() - before))
+    params = {"patient": mailed_packages.PATIENT, "_summary": "count"}
+    filed = run.nurse.get("/DocumentReference", params=params).raise_for_status().json()["total"]
+    if filed < PACKAGES * rounds:
+        raise errors.Conflict(f"packages were held: {filed} documents of {PACKAGES * rounds}")
+    median = {name: statistics.median(one[name] for one in figures) for name in figures[0]}
+    return report.row("in_xdm", median["value"], statistics.median(bare), unit="mails/s", cpu_ms=median["cpu_ms"])
 
 
 def _row(case: str, figures: dict[int, list[dict[str, float]]], bare: dict[int, list[float]]) -> report.Row:
@@ -179,10 +208,11 @@ def _out(run: Run, rounds: int) -> report.Row:
 _WAITING = {"code": "deliver", "status": "requested"}
 
 
-def _opened(run: Run) -> tuple[str, str]:
+def _opened(run: Run, patient: str | None = None) -> tuple[str, str]:
     """A new conversation of the nurse and the doctor, and the doctor's reply address."""
     members = ["PractitionerRole/nadia", "PractitionerRole/lefebvre"]
-    body = conversations.header("Suivi", patient=None, members=members, category="group")
+    category = "patient" if patient else "group"
+    body = conversations.header("Suivi", patient=patient, members=members, category=category)
     made = run.nurse.post("/Communication", json=body).raise_for_status().json()
     header = f"Communication/{made['id']}"
     params = {"focus": header, "owner": members[1], "code": "inbox"}
