@@ -18,6 +18,7 @@ from tests.running import Region, resources, wait_for
 DOCTOR = "paul.lefebvre@demo.mssante.fr"
 LETTER = files.files("hub.seed").joinpath("samples", "lettre-de-sortie.hl7")
 TITLE = "Jeanne DELMAS"
+PACKAGE = "XDM/1.0/DDM+"  # how the subject of a mail with a health package begins
 
 
 def send(region: Region, message: bytes) -> bytes:
@@ -85,12 +86,15 @@ def test_the_same_letter_again_gets_the_same_answer_and_changes_nothing(region: 
 
 
 def test_the_doctor_who_has_only_a_mailbox_gets_the_letter_by_mail(region: Region) -> None:
-    mail = mail_about(region, TITLE)
-    assert [one["filename"].endswith(".pdf") for one in mail["attachments"]] == [True]
+    mail = mail_about(region, PACKAGE)
+    assert "DELMAS" in mail["subject"]
+    names = [one["filename"] for one in mail["attachments"]]
+    assert names[0] == "IHE_XDM.zip"
+    assert [name.endswith(".pdf") for name in names[1:]] == [True], "the copy that people read"
 
 
 def test_the_doctors_plain_reply_lands_in_the_conversation(region: Region) -> None:
-    mail = mail_about(region, TITLE)
+    mail = mail_about(region, PACKAGE)
     prescription = {"filename": "ordonnance.pdf", "media_type": "application/pdf"}
     prescription["base64"] = b64encode(b"%PDF-1.4 ordonnance").decode()
     text = "Bien reçu, je passe demain.\nJe joins l'ordonnance."
