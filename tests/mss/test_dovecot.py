@@ -10,6 +10,7 @@ import os
 import shutil
 import ssl
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
@@ -121,22 +122,27 @@ class Dovecot:
 
 
 @pytest.fixture
-def dovecot(tmp_path: Path) -> Iterator[Dovecot]:
-    # Dovecot's processes walk down to the folder as users of their own.
-    for one in (tmp_path, *list(tmp_path.parents)[:2]):
-        one.chmod(0o755)
+def folder() -> Iterator[Path]:
+    """Where Dovecot's processes get to as users of their own, which the runner's folders do not allow."""
+    with tempfile.TemporaryDirectory(prefix="dovecot-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def dovecot(folder: Path) -> Iterator[Dovecot]:
     authority = certificates.Authority()
     made = authority.gives("CN=localhost", dns=("localhost",), usage=ExtendedKeyUsageOID.SERVER_AUTH)
-    certificate, key = made.write(tmp_path, "imap")
-    ca = tmp_path / "ca.pem"
+    certificate, key = made.write(folder, "imap")
+    ca = folder / "ca.pem"
     ca.write_bytes(authority.made.pem)
     port = free_port()
-    (tmp_path / "users").write_text(f"{MAILBOX}:secret\n")
+    (folder / "users").write_text(f"{MAILBOX}:secret\n")
     for name in ("mail", "home"):
-        (tmp_path / name).mkdir()
-        shutil.chown(tmp_path / name, "mail", "mail")
-    (tmp_path / "conf").write_text(CONFIGURATION.format(folder=tmp_path, certificate=certificate, key=key, port=port))
-    server = Dovecot(tmp_path, port, ca)
+        (folder / name).mkdir()
+        shutil.chown(folder / name, "mail", "mail")
+    (folder / "conf").write_text(CONFIGURATION.format(folder=folder, certificate=certificate, key=key, port=port))
+    server = Dovecot(folder, port, ca)
     server.start()
     yield server
     server.stop()
