@@ -80,6 +80,7 @@ def run(
         stack.callback(operator.stop)
         ports = json.loads((folder / mailed.PORTS).read_text())
         os.environ["HUB_MAIL_SMTP_PORT"] = str(ports["smtp"])
+        os.environ["HUB_DEMO"] = "true"  # the INS of the small region are of the test domain
         place = targets.prepared(stack, database, folder, "mail")
         targets.command("seed", *place.options())
         _, hub = stack.enter_context(targets.hub(place))

@@ -78,7 +78,7 @@ def mail(number: int, size: int, *, sender: str, mailbox: str, tag: str) -> byte
             recipient=mailbox,
             subject="Compte rendu",
             tag=tag,
-            text="Voici le compte rendu.",
+            text=f"Voici le compte rendu {number}.",
             date=datetime(2026, 11, 23, 9, tzinfo=UTC),
             attachments=(compose.file(xdm.FILENAME, "application/zip", package(number, size)),),
         )
