@@ -20,12 +20,12 @@ def delivered(recipient: str, sender: str, original: bytes, wishes: dict[str, st
     return _report("Remise réussie", sender, text, (facts, wishes.get("ENVID", ""), original))
 
 
-def undelivered(recipient: str, sender: str, original: bytes, answer: str) -> bytes:
-    """The notice that a mail could not be delivered, with the words of the other server."""
+def undelivered(recipient: str, sender: str, original: bytes, answer: str, *, envid: str = "") -> bytes:
+    """The notice that a mail could not be delivered, with the words of the other server; `envid` as it was given."""
     status = next((word for word in answer.split()[1:2] if word[:2] in ("5.", "4.")), "5.0.0")
     facts = f"Final-Recipient: rfc822; {recipient}\nAction: failed\nStatus: {status}\nDiagnostic-Code: smtp; {answer}\n"
     text = f"Votre courriel pour {recipient} n'a pas pu être remis.\n\nRéponse du serveur :\n{answer}\n"
-    return _report("Courriel non remis", sender, text, (facts, "", original))
+    return _report("Courriel non remis", sender, text, (facts, envid, original))
 
 
 def _report(subject: str, to: str, text: str, machine: tuple[str, str, bytes]) -> bytes:

@@ -61,7 +61,9 @@ class Door:
         for recipient in envelope.rcpt_tos:
             if bounce := switches.BOUNCES.get(self.switches.mode):
                 if sender not in ("", "<>"):
-                    self.kept.enqueue(None, "", sender, reports.undelivered(recipient, sender, raw, bounce))
+                    envid = wishes.get("ENVID", "")
+                    report = reports.undelivered(recipient, sender, raw, bounce, envid=envid)
+                    self.kept.enqueue(None, "", sender, report)
                 continue
             self.deliver(recipient.lower(), raw)
             if wishes.get("SUCCESS") and envelope.mail_from not in (None, "", "<>"):
