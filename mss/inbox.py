@@ -76,9 +76,9 @@ async def run(settings: Inbox, on_mail: reception.OnMail, on_refused: reception.
         try:
             await asyncio.to_thread(session.open)
             emit(Events.MSS_021)
-            failures = 0
             while True:
                 await _taken(session, on_mail, on_refused)
+                failures = 0
                 await asyncio.to_thread(session.wait)
         except (OSError, imaplib.IMAP4.error, ValueError) as error:
             emit(Events.MSS_022, error=type(error).__name__)
@@ -92,13 +92,12 @@ async def _taken(session: _Session, on_mail: reception.OnMail, on_refused: recep
     """Everything that is new, and what was put off; each in its turn, none in the way of another."""
     place = await asyncio.to_thread(session.place)
     for uid, size in await asyncio.to_thread(session.waiting, place):
-        if size > session.settings.max_bytes:
-            head = await asyncio.to_thread(session.fetch, uid, HEAD)
-            status = f"552 5.3.4 Courriel de plus de {session.settings.max_bytes // 2**20} Mo"
-            await on_refused(envelope(head, session.settings.mailbox), status, head)
-        else:
-            raw = await asyncio.to_thread(session.fetch, uid, None)
-            status = await _asked(raw, session.settings, on_mail)
+        try:
+            status = await _one(session, uid, size, on_mail, on_refused=on_refused)
+        except imaplib.IMAP4.abort:
+            raise  # the connection is gone
+        except imaplib.IMAP4.error:
+            status = "451 4.3.0"  # the server does not give this one now; those behind it come all the same
         later = [one for one in place.later if one != uid]
         if status.startswith("4"):
             later.append(uid)
@@ -106,6 +105,23 @@ async def _taken(session: _Session, on_mail: reception.OnMail, on_refused: recep
             await asyncio.to_thread(session.seen, uid)
         place = Place(place.validity, max(place.next, uid + 1), tuple(later))
         await asyncio.to_thread(session.keep, place)
+
+
+async def _one(
+    session: _Session, uid: int, size: int, on_mail: reception.OnMail, *, on_refused: reception.OnRefused
+) -> str:
+    """The SMTP status of one mail."""
+    given = session.settings
+    if size <= given.max_bytes:
+        return await _asked(await asyncio.to_thread(session.fetch, uid, None), given, on_mail)
+    head = await asyncio.to_thread(session.fetch, uid, HEAD)
+    status = f"552 5.3.4 Courriel de plus de {given.max_bytes // 2**20} Mo"
+    try:
+        await on_refused(envelope(head, given.mailbox), status, head)
+    except Exception as error:  # noqa: BLE001 - a door: it is told at the next round
+        emit(Events.HUB_003, door="mailbox", error=type(error).__name__)
+        return "451 4.3.0"
+    return status
 
 
 async def _asked(raw: bytes, settings: Inbox, on_mail: reception.OnMail) -> str:
@@ -130,7 +146,9 @@ def envelope(raw: bytes, mailbox: str) -> reception.Envelope:
     ours = [one for _, one in named if "@" in one and address.is_of(one, mailbox)]
     recipient = next((one for one in ours if "+" in one.partition("@")[0]), next(iter(ours), mailbox))
     path = fields.get("Return-Path")
-    sender = str(path).strip().strip("<>").strip() if path is not None else utils.parseaddr(str(fields["From"]))[1]
+    sender = (
+        str(path).strip().strip("<>").strip() if path is not None else utils.parseaddr(str(fields.get("From", "")))[1]
+    )
     return reception.Envelope(sender, (recipient,), "imap", "imap")
 
 

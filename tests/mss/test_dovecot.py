@@ -168,6 +168,9 @@ class Hub:
         return ["250 2.0.0 ok"]
 
     async def on_refused(self, envelope: reception.Envelope, status: str, head: bytes) -> None:
+        if self.later:
+            self.later -= 1
+            raise errors.Unavailable("la base est absente")
         self.refused.append(status)
 
 
@@ -245,6 +248,7 @@ async def test_what_cannot_be_taken_now_stays_unseen_and_does_not_stop_the_other
 
 async def test_refused_and_too_large_are_told_once_and_marked(dovecot: Dovecot) -> None:
     hub = Hub()
+    hub.later = 1
     dovecot.comes(a_mail("refuse"))
     dovecot.comes(a_mail("long " * 2000))
     async with fetching(dovecot, hub, max_bytes=5000):
