@@ -14,6 +14,7 @@ from mapping import systems, times
 from mapping.v2_types import Coded
 
 NS = "{urn:hl7-org:v3}"
+CONFIDENTIALITY = {"N": "Normal", "R": "Restreint", "V": "Très restreint"}  # what a header may say
 
 
 @dataclass(frozen=True, slots=True)

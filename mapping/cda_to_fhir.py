@@ -5,7 +5,7 @@ CI-SIS "Structuration minimale": type, title, date, identity and confidentiality
 
 from __future__ import annotations
 
-from mapping import cda, contained, document_to_fhir, refusals
+from mapping import cda, cda_header, contained, document_to_fhir, refusals
 
 
 def paper(raw: bytes, document: cda.Cda, *, labels: frozenset[str] = frozenset()) -> document_to_fhir.Paper:
@@ -21,7 +21,7 @@ def paper(raw: bytes, document: cda.Cda, *, labels: frozenset[str] = frozenset()
         title=header.title or header.code.display or header.code.code,
         written=header.written,
         unique_id=header.id,
-        confidentiality=header.confidentiality if header.confidentiality in ("N", "R", "V") else "N",
+        confidentiality=header.confidentiality if header.confidentiality in cda_header.CONFIDENTIALITY else "N",
         files=files(raw, document),
         labels=labels,
         header=header,

@@ -17,7 +17,6 @@ from mapping.v2_types import Coded
 TEMPLATES = ("2.16.840.1.113883.2.8.2.1", "1.2.250.1.213.1.1.1.1", "1.3.6.1.4.1.19376.1.2.20")
 MEDIA_TYPES = frozenset({"application/pdf", "text/plain", "text/rtf", "image/jpeg", "image/tiff"})
 _NS = "urn:hl7-org:v3"
-_CONFIDENTIALITY = {"N": "Normal", "R": "Restreint", "V": "Très restreint"}
 _GENDERS = {"F": "Féminin", "M": "Masculin"}
 _GENDER = "2.16.840.1.113883.5.1"
 _TITLE_LIMIT = 128
@@ -38,7 +37,7 @@ def write(header: cda_header.Header, body: cda.Body) -> bytes:
         root,
         "confidentialityCode",
         code=header.confidentiality,
-        displayName=_CONFIDENTIALITY[header.confidentiality],
+        displayName=cda_header.CONFIDENTIALITY[header.confidentiality],
         codeSystem=systems.oid_of(systems.CONFIDENTIALITY),
     )
     _add(root, "languageCode", code=header.language)

@@ -141,8 +141,13 @@ def read(raw: bytes, *, max_bytes: int = 5 * 2**20) -> Submission:
     return Submission(_set(packages[0]), entries)
 
 
-def of_cda(raw: bytes, document: cda.Cda, *, uri: str, entry_uuid: str, action: str = "") -> DocumentEntry:
-    """The entry that this CDA calls for, attribute by attribute from its header."""
+def of_cda(
+    raw: bytes, document: cda.Cda, *, uri: str, entry_uuid: str, action: str = "", masks: tuple[Code, ...] = ()
+) -> DocumentEntry:
+    """The entry that this CDA calls for, attribute by attribute from its header.
+
+    `masks` (TRE_A07) are not in a CDA: further occurrences of confidentialityCode.
+    """
     header = document.header
     event = header.events[0] if header.events else None
     settings = [one.setting for one in header.events if one.setting]
@@ -169,7 +174,7 @@ def of_cda(raw: bytes, document: cda.Cda, *, uri: str, entry_uuid: str, action: 
         format_code=_format(document),
         facility=_code(header.encounter.facility) if header.encounter else None,
         practice=_code(settings[0]) if settings else None,
-        confidentiality=(_confidentiality(header.confidentiality),),
+        confidentiality=(_confidentiality(header.confidentiality), *masks),
         events=tuple(found for one in header.events if (found := _code(one.code))),
         action=action,
     )
@@ -250,9 +255,8 @@ def _code(coded: Coded | None) -> Code | None:
 
 def _confidentiality(code: str) -> Code:
     """Normal unless the document says otherwise (CI-SIS)."""
-    labels = {"N": "Normal", "R": "Restreint", "V": "Très restreint"}
-    code = code if code in labels else "N"
-    return Code(code, systems.oid_of(systems.CONFIDENTIALITY), labels[code])
+    code = code if code in cda_header.CONFIDENTIALITY else "N"
+    return Code(code, systems.oid_of(systems.CONFIDENTIALITY), cda_header.CONFIDENTIALITY[code])
 
 
 def _class(type: Coded | None) -> Code | None:

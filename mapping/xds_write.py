@@ -7,7 +7,7 @@ objects are derived from their owner, so that the same submission gives the same
 from __future__ import annotations
 
 from collections.abc import Iterable
-from uuid import NAMESPACE_OID, UUID, uuid5
+from uuid import UUID, uuid5
 
 from lxml import etree
 
@@ -146,4 +146,4 @@ def _add(parent: etree._Element, tag: str, /, **attributes: str) -> etree._Eleme
 
 def _inner(owner: str, name: str) -> str:
     """An id for an object inside another, always the same."""
-    return f"urn:uuid:{uuid5(UUID(owner.removeprefix('urn:uuid:')) if owner else NAMESPACE_OID, name)}"
+    return f"urn:uuid:{uuid5(UUID(owner), name)}"

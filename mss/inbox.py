@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.parser
 import imaplib
 import json
 import re
@@ -20,18 +19,16 @@ import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from email import utils
 from pathlib import Path
 
 from common import errors
 from common.events import Events, emit
-from mss import address, reception
+from mss import address, headers, reception, smtp_protocol
 
 AGAIN_SECONDS = (1, 2, 5, 15, 60)  # after a lost connection
-HEAD = 4096
 _UID = re.compile(rb"UID (\d+)")
 _SIZE = re.compile(rb"RFC822\.SIZE (\d+)")
-_FIELDS = ("Delivered-To", "X-Original-To", "Envelope-To", "To", "Cc")
+_FIELDS = ("delivered-to", "x-original-to", "envelope-to", "to", "cc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ async def _one(
     given = session.settings
     if size <= given.max_bytes:
         return await _asked(await asyncio.to_thread(session.fetch, uid, None), given, on_mail)
-    head = await asyncio.to_thread(session.fetch, uid, HEAD)
+    head = await asyncio.to_thread(session.fetch, uid, smtp_protocol.HEAD)
     status = f"552 5.3.4 Courriel de plus de {given.max_bytes // 2**20} Mo"
     try:
         await on_refused(envelope(head, given.mailbox), status, head)
@@ -141,15 +138,20 @@ def envelope(raw: bytes, mailbox: str) -> reception.Envelope:
     Of several recipients the one that is ours, best with a sub-address; the plain mailbox when none is named. Without
     a Return-Path the author counts as the sender.
     """
-    fields = email.parser.BytesHeaderParser().parsebytes(re.split(rb"\r?\n\r?\n", raw, maxsplit=1)[0] + b"\r\n\r\n")
-    named = utils.getaddresses([str(value) for field in _FIELDS for value in fields.get_all(field, [])])
-    ours = [one for _, one in named if "@" in one and address.is_of(one, mailbox)]
+    fields, _ = headers.fields(raw[: smtp_protocol.HEAD])
+    values = [value for name in _FIELDS for key, value in fields if key.lower() == name]
+    ours = [one for value in values for one in _addresses(value) if address.is_of(one, mailbox)]
     recipient = next((one for one in ours if "+" in one.partition("@")[0]), next(iter(ours), mailbox))
-    path = fields.get("Return-Path")
-    sender = (
-        str(path).strip().strip("<>").strip() if path is not None else utils.parseaddr(str(fields.get("From", "")))[1]
-    )
+    path = headers.first(fields, "return-path")
+    if path is None:
+        sender = next(iter(_addresses(headers.first(fields, "from") or "")), "")
+    else:
+        sender = path.strip("<> ")
     return reception.Envelope(sender, (recipient,), "imap", "imap")
+
+
+def _addresses(value: str) -> list[str]:
+    return [one.address for one in address.parse(value)]
 
 
 class _Session:

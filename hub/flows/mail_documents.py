@@ -15,13 +15,12 @@ from uuid import UUID, uuid5
 from common import errors
 from hub import people
 from hub.room import Resource, Room
-from mapping import cda, cda_header, cda_write, document_to_fhir, systems, times, xds
+from mapping import cda, cda_header, cda_write, codes, document_to_fhir, systems, times, xds
 from mapping.v2_types import Coded
 from mss import attachments, compose, xdm
 
 ROLES = "urn:oid:1.2.250.1.213.1.1.4.5"  # TRE_A02, profession and know-how in one code
-FACILITIES = "https://mos.esante.gouv.fr/NOS/TRE_R02-SecteurActivite/FHIR/TRE-R02-SecteurActivite"
-PRACTICES = "https://mos.esante.gouv.fr/NOS/TRE_A01-CadreExercice/FHIR/TRE-A01-CadreExercice"
+FACILITIES, PRACTICES = "1.2.250.1.71.4.2.4", "1.2.250.1.213.1.1.4.9"  # TRE_R02, TRE_A01
 _NAMES = UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122 appendix C: names that are OIDs
 VERSION = "0.1"  # of the package maker, as README.TXT says it
 _TITLES = frozenset({"DR", "PR"})
@@ -36,34 +35,48 @@ class Packaged:
     says: compose.Package
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A document ready to be packed: its CDA, whether it replaces another, its masks."""
+
+    raw: bytes
+    content: cda.Cda
+    action: str
+    masks: tuple[xds.Code, ...]
+
+
 async def package(delivery: Resource, message: Resource, documents: Iterable[str], room: Room) -> Packaged | None:
     """None when no document of the message can travel so. The same for the same delivery at every try."""
     patient_ref = str(message.get("subject", {}).get("reference", ""))
     if not room.settings.mail_packages or not patient_ref.startswith("Patient/"):
         return None
     patient = await room.read(patient_ref)
-    made: list[tuple[bytes, str]] = []
+    made: list[_Made] = []
     for ref in documents:
         document = await room.read(ref)
         if document.get("subject", {}).get("reference") != patient_ref or document["status"] != "current":
             continue
-        if raw := await _cda(document, patient, room):
+        if found := await _cda(document, patient, room):
             replaces = any(one["code"] == "replaces" for one in document.get("relatesTo", ()))
-            made.append((raw, "C" if replaces else ""))
+            made.append(_Made(*found, "C" if replaces else "", _masks(document)))
     return _packed(delivery, message, made) if made else None
 
 
-def _packed(delivery: Resource, message: Resource, made: list[tuple[bytes, str]]) -> Packaged | None:
-    read = [cda.read(raw, max_bytes=xdm.MAX_UNPACKED) for raw, _ in made]
+def _packed(delivery: Resource, message: Resource, made: list[_Made]) -> Packaged | None:
     entries = tuple(
         xds.of_cda(
-            raw, content, uri=f"DOC{place:04}.XML", entry_uuid=_uuid(delivery["id"], f"entry/{place}"), action=action
+            one.raw,
+            one.content,
+            uri=f"DOC{place:04}.XML",
+            entry_uuid=_uuid(delivery["id"], f"entry/{place}"),
+            action=one.action,
+            masks=one.masks,
         )
-        for place, ((raw, action), content) in enumerate(zip(made, read, strict=True), 1)
+        for place, one in enumerate(made, 1)
     )
     if len({one.patient_id for one in entries}) > 1:
         return None  # one patient in one package; a hospital's document may know them by its own number alone
-    first = read[0].header
+    first = made[0].content.header
     place = next((one.organization for one in first.authors if one.organization), first.custodian)
     sent = datetime.fromisoformat(message["sent"])
     number = place.id.extension if place and place.id else ""
@@ -80,12 +93,11 @@ def _packed(delivery: Resource, message: Resource, made: list[tuple[bytes, str]]
     author = first.authors[0] if first.authors else None
     name = " ".join(filter(None, (author.suffix, author.family, author.given))) if author else ""
     sender = xdm.Sender(name, place.name if place else "", "Spico Hub", VERSION, "Spico Hub")
-    data = xdm.pack(xds.Submission(lot, entries), [raw for raw, _ in made], sender, moment=sent)
-    return Packaged(compose.file(xdm.FILENAME, "application/zip", data), _says(read))
+    data = xdm.pack(xds.Submission(lot, entries), [one.raw for one in made], sender, moment=sent)
+    return Packaged(compose.file(xdm.FILENAME, "application/zip", data), _says([one.content.header for one in made]))
 
 
-def _says(read: list[cda.Cda]) -> compose.Package:
-    headers = [one.header for one in read]
+def _says(headers: list[cda_header.Header]) -> compose.Package:
     patient = headers[0].patient
     born = date.fromisoformat(patient.birth_date) if len(patient.birth_date) == 10 else None
     traits = (patient.family, patient.given, born, patient.gender in ("F", "M"))
@@ -99,7 +111,7 @@ def _says(read: list[cda.Cda]) -> compose.Package:
     )
 
 
-async def _cda(document: Resource, patient: Resource, room: Room) -> bytes | None:
+async def _cda(document: Resource, patient: Resource, room: Room) -> tuple[bytes, cda.Cda] | None:
     """The CDA that the document has, or one made around its file."""
     held = {one["attachment"]["contentType"]: one["attachment"]["url"] for one in document["content"]}
     if document_to_fhir.CDA in held:
@@ -108,13 +120,35 @@ async def _cda(document: Resource, patient: Resource, room: Room) -> bytes | Non
             content = cda.read(raw, max_bytes=xdm.MAX_UNPACKED)
         except errors.HubError:
             return None  # some other XML: it travels as the file that it is
-        return raw if content.header.id and content.header.code else None
+        return (raw, content) if content.header.id and content.header.code else None
     media_type = document["content"][0]["attachment"]["contentType"]
     header = await _header(document, patient, room)
     if header is None or media_type not in cda_write.MEDIA_TYPES:
         return None
     data = await _bytes(document["content"][0]["attachment"]["url"], room)
-    return cda_write.write(header, cda.Body(media_type, data))
+    body = cda.Body(media_type, data)
+    return cda_write.write(header, body), cda.Cda(header, body, 1)
+
+
+def _labels(document: Resource, system: str) -> list[str]:
+    codings = [one for label in document.get("securityLabel", ()) for one in label.get("coding", ())]
+    return [one["code"] for one in codings if one.get("system") == system]
+
+
+def _confidentiality(document: Resource) -> str:
+    found = _labels(document, systems.CONFIDENTIALITY)
+    return next((one for one in found if one in cda_header.CONFIDENTIALITY), "N")
+
+
+def _masks(document: Resource) -> tuple[xds.Code, ...]:
+    """From whom the document is hidden (TRE_A07): a receiver must know it too."""
+    rows = codes.rows("visibility")
+    found = {code for row in rows for code in _labels(document, row.target_system)}
+    return tuple(
+        xds.Code(one.target_code, systems.oid_of(one.target_system), one.note)
+        for one in rows
+        if one.target_code in found
+    )
 
 
 async def _bytes(url: str, room: Room) -> bytes:
@@ -128,8 +162,12 @@ async def _header(document: Resource, patient: Resource, room: Room) -> cda_head
     if type is None or author is None:
         return None
     written, context = author.time, document.get("context", {})
-    setting = _coded(context.get("practiceSetting")) or Coded(room.settings.mail_practice, PRACTICES, "")
-    facility = _coded(context.get("facilityType")) or Coded(room.settings.mail_facility, FACILITIES, "")
+    setting = _coded(context.get("practiceSetting")) or Coded(
+        room.settings.mail_practice, systems.of_code(PRACTICES), ""
+    )
+    facility = _coded(context.get("facilityType")) or Coded(
+        room.settings.mail_facility, systems.of_code(FACILITIES), ""
+    )
     earlier = await _earlier(document, room)
     return cda_header.Header(
         id=_unique(document),
@@ -139,7 +177,7 @@ async def _header(document: Resource, patient: Resource, room: Room) -> cda_head
         code=type,
         title=str(document.get("description") or type.display or "Document"),
         written=written,
-        confidentiality="N",
+        confidentiality=_confidentiality(document),
         language="fr-FR",
         patient=_patient(patient),
         authors=(author,),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from dataclasses import dataclass
-from hashlib import sha1, sha256
+from hashlib import sha256
 
 from common import errors
 from common.events import Events, emit
@@ -18,7 +18,7 @@ from fhir_server import access, changes, store
 from hub import allowlist, conversations, people, reply_tokens
 from hub.flows import mail_pace, mail_package, mail_receipt
 from hub.room import Resource, Room
-from mapping import systems
+from mapping import document_to_fhir, systems
 from mss import address, letter, receipts, reception
 
 DOOR = "mail"
@@ -275,7 +275,7 @@ def _document(
         "contentType": part.media_type,
         "url": f"Binary/{binary.id}",
         "size": len(part.data),
-        "hash": b64encode(sha1(part.data, usedforsecurity=False).digest()).decode(),
+        "hash": document_to_fhir.digest(part.data),
         "title": part.filename,
     }
     reference: Resource = {

@@ -16,13 +16,12 @@ from common import errors
 from fhir_server import changes
 from hub import conversations, people
 from hub.room import Resource, Room
-from mapping import cda_header, cda_to_fhir, contained, document_to_fhir, refusals, systems
+from mapping import cda_header, cda_to_fhir, codes, contained, document_to_fhir, refusals, systems
 from mss import letter, xdm
 
 LARGE = 1_000_000  # bytes; opening more would hold up the other doors
-_LABELS = {"MASQUE_PS": "MASQUE_PS", "INVISIBLE_PATIENT": "INVISIBLE_PATIENT"} | dict.fromkeys(
-    ("INVISIBLE_REPRESENTANTS_LEGAUX", "INVISIBLE_REP_LEGAUX"), "INVISIBLE_REP_LEGAUX"
-)
+# The label that HL7 v2 has for each code that METADATA.XML has (TRE_A07).
+_LABELS = {row.target_code: row.source_code for row in codes.rows("visibility")}
 
 
 class NeedsPerson(errors.Conflict):
@@ -47,13 +46,15 @@ class Filed:
 
 async def file(mail: letter.Letter, header: Resource, member: str, room: Room) -> Filed:
     """Raises errors.Invalid or TooLarge for a spoilt package, NeedsPerson for one that a person must judge."""
-    rest = [one for one in mail.attachments if not xdm.is_package(one.filename, one.data)]
+    rest: list[letter.Attachment] = []
     found: list[xdm.Document] = []
     for one in mail.attachments:
-        if one not in rest:
-            small = len(one.data) < LARGE
-            package = xdm.open(one.data) if small else await asyncio.to_thread(xdm.open, one.data)
-            found += package.documents
+        if not xdm.is_package(one.filename, one.data):
+            rest.append(one)
+            continue
+        small = len(one.data) < LARGE
+        package = xdm.open(one.data) if small else await asyncio.to_thread(xdm.open, one.data)
+        found += package.documents
     copies = {sha256(one.content.body.data).hexdigest() for one in found if one.content.body}
     documents: list[str] = []
     wanted: list[changes.Change] = []

@@ -60,7 +60,7 @@ async def _replaced(change: changes.Change, room: draft.Draft) -> list[changes.C
     result: list[changes.Change] = []
     for place, relation in enumerate(change.body.get("relatesTo", ())):
         # What is named by identifier alone never came here: nothing to supersede.
-        if relation.get("code") != "replaces" or relation.get("target", {}).keys() <= {"identifier", "type"}:
+        if relation.get("code") != "replaces" or "reference" not in relation.get("target", {}):
             continue
         ref, at = str(relation.get("target", {}).get("reference", "")), f"DocumentReference.relatesTo[{place}].target"
         before = await room.find(ref, at=at)

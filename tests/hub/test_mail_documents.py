@@ -13,7 +13,7 @@ import pytest
 from fhir_server import access, changes
 from hub import conversations
 from hub.room import Room
-from mapping import systems
+from mapping import codes, systems
 from mss import xdm
 from tests.builders_hl7 import a_cda, a_pdf
 from tests.hub import mailing
@@ -100,6 +100,19 @@ async def test_a_typed_pdf_travels_in_a_package_with_its_copy(hub: Room) -> None
     assert author.organization
     assert author.organization.id
     assert author.organization.id.extension == "1129900016"
+
+
+async def test_what_is_restricted_or_hidden_stays_so_on_the_way(hub: Room) -> None:
+    header = await about_jeanne(hub)
+    (hidden,) = [row for row in codes.rows("visibility") if row.source_code == "INVISIBLE_REP_LEGAUX"]
+    labels = [
+        conversations.concept(systems.CONFIDENTIALITY, "R"),
+        conversations.concept(hidden.target_system, hidden.target_code),
+    ]
+    found = await told(hub, header, await deposited(hub, header, securityLabel=labels))
+    (document,) = xdm.open(parts(found)["IHE_XDM.zip"]).documents
+    assert document.content.header.confidentiality == "R"
+    assert [one.code for one in document.entry.confidentiality] == ["R", "INVISIBLE_REPRESENTANTS_LEGAUX"]
 
 
 async def test_without_a_qualified_identity_no_ins_leaves(hub: Room) -> None:

@@ -46,10 +46,20 @@ ssl_cert = <{certificate}
 ssl_key = <{key}
 ssl_min_protocol = TLSv1.2
 disable_plaintext_auth = yes
-auth_mechanisms = plain
+auth_mechanisms = plain external
+auth_ssl_username_from_cert = yes
+ssl_ca = <{folder}/ca.pem
+ssl_verify_client_cert = yes
+ssl_require_crl = no
 mail_location = maildir:{folder}/mail
 first_valid_uid = 1
 passdb {{
+  driver = static
+  mechanisms = external
+  args = nopassword=y
+}}
+passdb {{
+  mechanisms = plain
   driver = passwd-file
   args = scheme=PLAIN username_format=%u {folder}/users
 }}
@@ -75,6 +85,7 @@ class Dovecot:
     folder: Path
     port: int
     ca: Path
+    authority: certificates.Authority
     running: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -142,7 +153,7 @@ def dovecot(folder: Path) -> Iterator[Dovecot]:
         (folder / name).mkdir()
         shutil.chown(folder / name, "mail", "mail")
     (folder / "conf").write_text(CONFIGURATION.format(folder=folder, certificate=certificate, key=key, port=port))
-    server = Dovecot(folder, port, ca)
+    server = Dovecot(folder, port, ca, authority)
     server.start()
     yield server
     server.stop()
@@ -216,6 +227,17 @@ async def test_a_mail_is_taken_with_its_envelope_and_marked_seen_after(dovecot: 
         await until(lambda: hub.taken)
         await until(lambda: dovecot.unseen() == 0)
     assert hub.taken == [(raw, reception.Envelope("paul@demo.mssante.fr", (TAGGED,), "imap", "imap"))]
+
+
+async def test_an_application_mailbox_signs_in_with_its_certificate(dovecot: Dovecot) -> None:
+    hub = Hub()
+    given = dovecot.authority.gives(f"CN={MAILBOX},O=Hub")
+    certificate, key = given.write(dovecot.folder, "application")
+    dovecot.comes(a_mail("Bonjour"))
+    own = {"certificate": Path(certificate), "key": Path(key)}
+    async with fetching(dovecot, hub, login="external", secret_file=None, **own):
+        await until(lambda: hub.taken)
+    assert "method=EXTERNAL" in (dovecot.folder / "log").read_text()
 
 
 async def test_it_goes_on_where_it_was_whatever_people_marked(dovecot: Dovecot) -> None:
